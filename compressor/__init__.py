@@ -1,0 +1,1 @@
+"""The front door and the compression engine; importing it loads no framework."""

@@ -1,0 +1,180 @@
+"""Find a network's channel groups with torch-pruning's dependency graph.
+
+torch-pruning only finds; it never cuts here. It runs on a copy, in a forked process with a time
+limit, because its graph building does not end on some networks (Swin, MaxViT), and hands back
+plain data. Source of the method: Fang et al. 2023, "DepGraph" (arXiv:2301.12900), section 3.
+"""
+
+import copy
+import multiprocessing
+import time
+import warnings
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressor.pruning.groups import CUTTABLE, ChannelGroup, LeftAlone, RawGroup, Touch, assemble
+
+TIME_LIMIT_S = 30.0
+"""Seconds that the tracing may take; a ResNet-50 needs under one."""
+
+
+class TraceError(RuntimeError):
+    """The network cannot be traced, so nothing of it can be pruned."""
+
+
+def trace(
+    model: nn.Module, example: Tensor, *, time_limit_s: float = TIME_LIMIT_S
+) -> tuple[tuple[ChannelGroup, ...], tuple[LeftAlone, ...]]:
+    """The channel groups of ``model`` and the modules that must stay whole.
+
+    Args:
+        model: any module with one tensor in and one tensor out; not changed.
+        example: one batch of inputs [n c h w].
+        time_limit_s: seconds after which the tracing is given up.
+
+    Raises:
+        TraceError: the model cannot be traced, or not within the limit.
+    """
+    _refuse_wrappers(model)
+    twin = copy.deepcopy(model).cpu().eval()
+    for parameter in twin.parameters():
+        parameter.requires_grad_(
+            requires_grad=True
+        )  # tracing follows gradients: frozen is invisible
+    raw = _in_a_child(twin, example[:2].detach().cpu(), time_limit_s=time_limit_s)
+    return assemble(raw, dict(model.named_modules()))
+
+
+def _refuse_wrappers(model: nn.Module) -> None:
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TraceError(
+            "the model is TorchScript, which cannot be pruned; give the original nn.Module"
+        )
+    if any(type(m).__name__ == "OptimizedModule" for m in model.modules()):
+        raise TraceError("the model is wrapped by torch.compile; give the module before compiling")
+
+
+def _in_a_child(model: nn.Module, example: Tensor, *, time_limit_s: float) -> list[RawGroup]:
+    context = multiprocessing.get_context("fork")  # the model need not be picklable
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_report, args=(model, example, sender), daemon=True)
+    with warnings.catch_warnings():
+        # Python 3.12 warns about forking a process with threads; the child uses one thread only.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork.*")
+        child.start()
+    sender.close()
+    started = time.monotonic()
+    try:
+        if not receiver.poll(time_limit_s):
+            raise TraceError(
+                f"tracing did not end within {time_limit_s:.0f} s: torch-pruning is known to loop "
+                "on windowed attention (Swin, MaxViT); this network cannot be pruned"
+            )
+        answer = receiver.recv()
+    except EOFError as gone:
+        raise TraceError(
+            f"tracing died after {time.monotonic() - started:.1f} s (out of memory?)"
+        ) from gone
+    finally:
+        child.kill()
+        child.join()
+        receiver.close()
+    if isinstance(answer, str):
+        raise TraceError(answer)
+    return list(answer)
+
+
+def _report(model: nn.Module, example: Tensor, sender: Connection) -> None:
+    """In the child: send the raw groups, or one sentence on what went wrong."""
+    torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
+    warnings.simplefilter("ignore")  # torch-pruning's advice is for interactive use
+    try:
+        sender.send(_raw_groups(model, example))
+    except Exception as error:  # noqa: BLE001 # whatever a user's forward raises goes to the parent
+        sender.send(f"the model cannot be traced: {type(error).__name__}: {error}")
+
+
+def _raw_groups(model: nn.Module, example: Tensor) -> list[RawGroup]:
+    import torch_pruning  # noqa: PLC0415 # seconds at import, needed in the child alone
+
+    outputs = _output_modules(model, example)
+    graph = torch_pruning.DependencyGraph()
+    graph.build_dependency(model, example_inputs=(example,), verbose=False)
+    names = {module: name for name, module in model.named_modules()}
+    roots = [torch_pruning.ops.TORCH_CONV, torch_pruning.ops.TORCH_LINEAR]
+    return [
+        _raw(group, graph=graph, names=names, outputs=outputs, ops=torch_pruning.ops)
+        for group in graph.get_all_groups([], tuple(roots))
+    ]
+
+
+def _raw(
+    group: Any,  # noqa: ANN401 # torch-pruning has no types
+    *,
+    graph: Any,  # noqa: ANN401
+    names: dict[nn.Module, str],
+    outputs: Sequence[str],
+    ops: Any,  # noqa: ANN401
+) -> RawGroup:
+    touches: list[Touch] = []
+    foreign: list[str] = []
+    reaches_output = False
+    for item in group:
+        module, handler = item.dep.target.module, item.dep.handler
+        if isinstance(module, ops._OutputOp):  # noqa: SLF001 # torch-pruning's own node types
+            reaches_output = True
+        if isinstance(module, nn.Parameter):
+            foreign.append("a bare parameter")
+        if not isinstance(module, nn.Module) or module not in names:
+            continue  # additions, concatenations, views: nothing to cut
+        is_out, is_in = (
+            graph.is_out_channel_pruning_fn(handler),
+            graph.is_in_channel_pruning_fn(handler),
+        )
+        if not isinstance(module, CUTTABLE):
+            foreign.append(f"{names[module]} ({type(module).__name__})")
+            continue
+        touches.append(
+            Touch(
+                module=names[module],
+                side="both" if is_out and is_in else ("out" if is_out else "in"),
+                positions=tuple(int(i) for i in item.idxs),
+                roots=tuple(int(i) for i in item.root_idxs),
+            )
+        )
+        reaches_output = reaches_output or (is_out and names[module] in outputs)
+    return RawGroup(
+        root=names[group[0].dep.target.module],
+        width=len(group[0].idxs),
+        touches=tuple(touches),
+        reaches_output=reaches_output,
+        foreign=tuple(foreign),
+    )
+
+
+def _output_modules(model: nn.Module, example: Tensor) -> tuple[str, ...]:
+    """Names of the modules whose output is the network's output."""
+    made: dict[str, Tensor] = {}
+
+    def remember(name: str) -> Any:  # noqa: ANN401 # a hook
+        def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+            if isinstance(output, Tensor):
+                made[name] = output
+
+        return hook
+
+    hooks = [m.register_forward_hook(remember(n)) for n, m in model.named_modules() if n]
+    try:
+        final = model(example)
+    finally:
+        for handle in hooks:
+            handle.remove()
+    if not isinstance(final, Tensor):
+        raise TypeError(
+            f"its output is a {type(final).__name__}; a network with one tensor as output is needed"
+        )
+    return tuple(name for name, output in made.items() if output.grad_fn is final.grad_fn)
