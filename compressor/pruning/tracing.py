@@ -41,10 +41,7 @@ def trace(
     """
     _refuse_wrappers(model)
     twin = copy.deepcopy(model).cpu().eval()
-    for parameter in twin.parameters():
-        parameter.requires_grad_(
-            requires_grad=True
-        )  # tracing follows gradients: frozen is invisible
+    twin.requires_grad_()  # tracing follows gradients: a frozen layer would be invisible
     raw = _in_a_child(twin, example[:2].detach().cpu(), time_limit_s=time_limit_s)
     return assemble(raw, dict(model.named_modules()))
 

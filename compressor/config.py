@@ -1,0 +1,151 @@
+"""The project file, compress.yaml: finding it, reading it, overriding it."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import yaml
+
+from compressor.config_schema import (
+    ArchiveSource,
+    FactorySource,
+    FolderSource,
+    Project,
+    Source,
+    TorchvisionSource,
+)
+from policies.strict_yaml import DocumentError, parse
+
+__all__ = [
+    "FILE_NAME",
+    "ArchiveSource",
+    "ConfigError",
+    "FactorySource",
+    "FolderSource",
+    "Project",
+    "Source",
+    "TorchvisionSource",
+    "find_project",
+    "load_project",
+    "override",
+]
+
+FILE_NAME: Final = "compress.yaml"
+
+# What has no default, and what to write.
+_NEEDED: Final = {
+    "input": "input: {size: [3, 32, 32], mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}",
+    "data": "data: {train: {folder: data/train}, gate: {folder: data/test}}",
+}
+
+
+class ConfigError(ValueError):
+    """The project file or a setting is unusable."""
+
+
+def find_project(start: Path) -> Path | None:
+    """The nearest compress.yaml in ``start`` or a folder above it; None when there is none."""
+    folder = start.resolve()
+    files = (candidate / FILE_NAME for candidate in (folder, *folder.parents))
+    return next((file for file in files if file.is_file()), None)
+
+
+def load_project(path: Path) -> Project:
+    """The project in ``path``; its relative paths start at the folder of ``path``.
+
+    Raises:
+        ConfigError: with every error of the file, each with its line and key path.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: {error}") from error
+    try:
+        project = parse(text, Project, source=str(path))
+    except DocumentError as error:
+        raise ConfigError("\n".join([str(error), *_hints(text)])) from error
+    return _anchored(project, path.resolve().parent)
+
+
+def override(project: Project | None, settings: Sequence[str], *, folder: Path) -> Project:
+    """``project`` with ``settings`` ("retrain.epochs=2") in place of what it says.
+
+    Args:
+        project: None when there is no file; the settings then have to say everything needed.
+        settings: a dotted key, "=", and a value in YAML; a later one wins over an earlier one.
+        folder: where relative paths among the settings start.
+
+    Raises:
+        ConfigError: naming the setting that is not understood or does not fit.
+    """
+    document = project.model_dump(mode="json", by_alias=True) if project else {}
+    for setting in settings:
+        _put(document, setting)
+    # The reader of files checks the settings too, so that a mistake gets the same words.
+    text = yaml.safe_dump(document, allow_unicode=True)
+    try:
+        changed = parse(text, Project, source="--set")
+    except DocumentError as error:
+        lines = (re.sub(r"^--set:\d+: ", "", line) for line in str(error).splitlines())
+        problems = [f"{_blamed(line, settings)}: {line}" for line in lines]
+        raise ConfigError("\n".join([*problems, *_hints(text)])) from error
+    return _anchored(changed, folder.resolve())
+
+
+def _put(document: dict[str, object], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    *sections, last = key.strip().split(".")
+    if not (equals and last and all(sections)):
+        raise ConfigError(f"--set {setting}: write key=value, as in --set retrain.epochs=2")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {setting}: the value is not valid YAML: {error}") from error
+    section = document
+    for name in sections:
+        inner = section.setdefault(name, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {setting}: {name} is a value, and has no keys of its own")
+        section = inner
+    section[last] = value
+
+
+def _blamed(problem: str, settings: Sequence[str]) -> str:
+    """The settings that touch the key path with which ``problem`` begins; all when none does."""
+    path = problem.partition(":")[0].split(".")
+    keys = {setting: setting.partition("=")[0].strip().split(".") for setting in settings}
+    touching = [
+        setting
+        for setting, key in keys.items()
+        if key == path[: len(key)] or path == key[: len(path)]
+    ]
+    return " ".join(f"--set {setting}" for setting in touching or settings)
+
+
+def _hints(text: str) -> list[str]:
+    """What to add for each needed key that ``text`` lacks."""
+    absent = [key for key in _NEEDED if not re.search(rf"^{key}\s*:", text, re.MULTILINE)]
+    return [f"add to {FILE_NAME}, with your own values: {_NEEDED[key]}" for key in absent]
+
+
+def _anchored(project: Project, folder: Path) -> Project:
+    sources = {
+        "train": _at(folder, project.data.train),
+        "gate": _at(folder, project.data.gate),
+    }
+    return project.model_copy(update={"data": project.data.model_copy(update=sources)})
+
+
+def _at(folder: Path, source: Source) -> Source:
+    match source:
+        case FolderSource():
+            return FolderSource(folder=folder / source.folder.expanduser())
+        case ArchiveSource():
+            return ArchiveSource(npz=folder / source.npz.expanduser())
+        case TorchvisionSource():
+            return source.model_copy(update={"root": folder / source.root.expanduser()})
+        case FactorySource():
+            return source

@@ -1,0 +1,227 @@
+"""What compress.yaml may say: every field with its meaning, its unit and its default."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    Tag,
+    model_validator,
+)
+
+
+def _no_text(value: object) -> object:
+    if isinstance(value, str):
+        raise ValueError(f"{value!r} is text; YAML wants a dot in a number, as in 5.0e-4")  # noqa: TRY004  pydantic collects ValueErrors only
+    return value
+
+
+def _names_function(value: str) -> str:
+    module, colon, function = value.partition(":")
+    if not (colon and function.isidentifier() and all(map(str.isidentifier, module.split(".")))):
+        raise ValueError(f"{value!r} is not 'module:function', as in my_pkg.nets:resnet20")
+    return value
+
+
+Real = Annotated[float, BeforeValidator(_no_text)]
+Spec = Annotated[str, AfterValidator(_names_function)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
+
+
+class Model(_Record):
+    """How MODEL becomes a network."""
+
+    factory: Spec | None = Field(
+        default=None,
+        description="'module:function' that builds the network when MODEL holds only its weights; "
+        "the module may lie beside compress.yaml",
+    )
+    kwargs: dict[str, JsonValue] = Field(default={}, description="arguments of the factory")
+    trust: tuple[str, ...] = Field(
+        default=(),
+        description="'package.module.Class' that a whole pickled module may use besides the layers "
+        "of torch and torchvision",
+    )
+
+
+class Input(_Record):
+    """What the network takes: (pixel / 255 - mean) / std, channels first."""
+
+    size: tuple[
+        Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]
+    ] = Field(description="channels, height, width in pixels")
+    mean: tuple[Real, ...] = Field(description="one per channel, of pixels in 0..1")
+    std: tuple[Annotated[Real, Field(gt=0)], ...] = Field(
+        description="one per channel, of pixels in 0..1"
+    )
+
+    @model_validator(mode="after")
+    def _one_value_per_channel(self) -> "Input":
+        channels = self.size[0]
+        if not len(self.mean) == len(self.std) == channels:
+            raise ValueError(
+                f"size has {channels} channels, mean {len(self.mean)} values, std {len(self.std)}; "
+                "give one mean and one std per channel"
+            )
+        return self
+
+
+class FolderSource(_Record):
+    """Image files, one folder a class."""
+
+    folder: Path = Field(description="holds one folder a class; relative to compress.yaml")
+
+
+class ArchiveSource(_Record):
+    """Arrays in a numpy archive."""
+
+    npz: Path = Field(
+        description="images uint8 [n h w c] or [n c h w], labels int [n], and perhaps classes [k]; "
+        "relative to compress.yaml"
+    )
+
+
+class TorchvisionSource(_Record):
+    """A data set that torchvision knows, already on the disk."""
+
+    torchvision: Literal[
+        "CIFAR10", "CIFAR100", "FashionMNIST", "Flowers102", "Food101", "GTSRB", "KMNIST", "MNIST",
+        "STL10", "SVHN",
+    ] = Field(description="its class in torchvision.datasets; never downloaded")  # fmt: skip
+    root: Path = Field(description="folder that holds it; relative to compress.yaml")
+    split: Literal["train", "test"] = Field(description="which of its parts")
+
+
+class FactorySource(_Record):
+    """A data set that the user's own code makes."""
+
+    factory: Spec = Field(
+        description="'module:function' that returns a map-style data set of (image, class index)"
+    )
+    kwargs: dict[str, JsonValue] = Field(default={}, description="arguments of the factory")
+
+
+# The key that tells each kind, and the tag of the kind. A tag is no key of the file, so that the
+# key paths in error messages can leave it out.
+_KINDS: Final = {
+    "folder": "FolderSource",
+    "npz": "ArchiveSource",
+    "torchvision": "TorchvisionSource",
+    "factory": "FactorySource",
+}
+
+
+def _kind(value: object) -> str | None:
+    if not isinstance(value, Mapping):
+        return type(value).__name__
+    kinds = [kind for key, kind in _KINDS.items() if key in value]
+    return kinds[0] if len(kinds) == 1 else None
+
+
+Source = Annotated[
+    Annotated[FolderSource, Tag("FolderSource")]
+    | Annotated[ArchiveSource, Tag("ArchiveSource")]
+    | Annotated[TorchvisionSource, Tag("TorchvisionSource")]
+    | Annotated[FactorySource, Tag("FactorySource")],
+    Discriminator(
+        _kind,
+        custom_error_type="source",
+        custom_error_message="a source has exactly one of folder, npz, torchvision and factory",
+    ),
+]
+
+
+class Tune(_Record):
+    """Images held back from training, to choose ratios and to stop retraining."""
+
+    from_: Literal["train"] = Field(
+        default="train", alias="from", description="never the gate's images"
+    )
+    fraction: Real = Field(default=0.1, gt=0, lt=1, description="share of the training images")
+
+
+class Data(_Record):
+    """Where the images are."""
+
+    train: Source = Field(description="for retraining and for choosing")
+    tune: Tune = Field(default=Tune(), description="part of train that is not trained on")
+    gate: Source = Field(description="used once, by the gate alone; no image may be in train too")
+
+
+class Retrain(_Record):
+    """How a pruned network regains what it lost."""
+
+    recipe: Literal["halving"] = Field(default="halving", description="how the rate falls")
+    epochs: int = Field(default=10, ge=1, description="passes over the training images per ratio")
+    lr: Real = Field(default=0.05, gt=0, description="learning rate at its peak")
+    batch_size: int = Field(default=128, ge=1, description="images per step")
+    weight_decay: Real = Field(default=5e-4, ge=0, description="L2 penalty per step")
+    momentum: Real = Field(default=0.9, ge=0, lt=1, description="of SGD")
+    distill: Real = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="weight of the dense network's answers in the loss, the labels having the "
+        "rest. A network that imitates the dense one disagrees with it on fewer images, so fewer "
+        "images can show that it is safe",
+    )
+    augment: tuple[Literal["flip", "crop"], ...] = Field(
+        default=("flip", "crop"),
+        description="random changes of training images: mirrored left to right, shifted by up to "
+        "an eighth. Leave out flip where left and right differ in meaning (digits, road signs)",
+    )
+    amp: bool = Field(default=True, description="half precision on GPUs that have it")
+
+
+class Search(_Record):
+    """Which candidates are made."""
+
+    ratios: tuple[Annotated[Real, Field(gt=0, lt=1)], ...] = Field(
+        default=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
+        min_length=1,
+        description="shares to remove, ascending; the gate goes on only while each is accepted",
+    )
+    of: Literal["params"] = Field(default="params", description="what a ratio is a share of")
+    align: int = Field(default=8, ge=1, description="channels stay a multiple of this")
+    importance: str = Field(default="l2", description="score by which channels are kept")
+    allocation: str = Field(default="global", description="how a ratio is spread over the layers")
+
+    @model_validator(mode="after")
+    def _ascending(self) -> "Search":
+        if any(low >= high for low, high in zip(self.ratios, self.ratios[1:], strict=False)):
+            raise ValueError(f"ratios must rise strictly, not {list(self.ratios)}")
+        return self
+
+
+class Latency(_Record):
+    """How speed is measured."""
+
+    batches: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(1, 32), min_length=1, description="images per call, one measurement each"
+    )
+    seconds: Real = Field(default=20.0, gt=0, description="time per measurement")
+    provider: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="where: auto is the fastest that works here"
+    )
+
+
+class Project(_Record):
+    """The contents of compress.yaml."""
+
+    model: Model = Field(default=Model(), description="how MODEL becomes a network")
+    input: Input = Field(description="what the network takes")
+    data: Data = Field(description="where the images are")
+    retrain: Retrain = Field(default=Retrain(), description="how a pruned network is retrained")
+    search: Search = Field(default=Search(), description="which candidates are made")
+    latency: Latency = Field(default=Latency(), description="how speed is measured")
+    seed: int = Field(default=0, ge=0, description="of every random choice")

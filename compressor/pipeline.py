@@ -1,0 +1,235 @@
+"""The main job: model and policy in, verdict and released file out. Stages meet here."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compressor.accounted import accounted_shifts
+from compressor.climb import GATE_BATCH, Climb, climb
+from compressor.config import Project
+from compressor.data import ImageSet
+from compressor.files import sha256_of, write_atomically
+from compressor.inputs import Inputs, Job, check_search, read_inputs
+from compressor.ladder import PARITY_IMAGES, Watch, Workshop, examples
+from compressor.pruning.candidate import Method, prunable
+from compressor.report import Report, cell_reports, markdown, verdict_fields
+from compressor.runs import RunFolder, lock_plan, opened, versions
+from compressor.training.batches import LabelledImages, accuracy
+from compressor.training.recipe import Recipe
+from exporters.latency import Comparison, compare_latency
+from exporters.onnx import export, serialise
+from exporters.parity import check_parity
+from exporters.runtime import cpu_threads
+from gates import Accepted
+
+EXAMPLES = 4
+"""Training images on which every cut is tested."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Clock:
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+
+
+def compress(job: Job, watch: Watch) -> Report:
+    """Prune, retrain, gate, export, benchmark and report.
+
+    Every error in the user's input is raised before the run folder exists. A run that was
+    interrupted goes on from its folder.
+
+    Raises:
+        ConfigError, DataError, ModelError, ShiftError, ProviderError: unusable input.
+        RunError: the folder belongs to another job or another process.
+        TraceError, TrainingError, ExportError, MeasureError: a stage failed.
+    """
+    clock = _Clock()
+    with clock.stage("load"):
+        check_search(job)
+        inputs = read_inputs(job, watch)
+    with opened(job.run) as run:
+        plan = _plan(job, inputs)
+        plan_digest = lock_plan(run, plan)
+        with clock.stage("trace"):
+            shop = _workshop(job, inputs, run, plan_digest=plan_digest)
+        watch.say(
+            f"{len(shop.dense.groups)} channel groups can be cut, "
+            f"{len(shop.dense.left_alone)} are left alone"
+        )
+        with clock.stage("export"):
+            _write_dense(shop)
+        climbed = climb(job, inputs, shop, stage=clock.stage, watch=watch)
+        with clock.stage("latency"):
+            latency = _release(job, inputs, run, climbed, watch=watch)
+        report = Report(
+            **verdict_fields(job.policy, climbed.verdict),
+            plan_digest=plan_digest,
+            artifact_sha256=sha256_of(run.model) if run.model.exists() else None,
+            ladder_end=climbed.ladder_end,
+            dense=_dense_facts(inputs, shop),
+            steps=_step_facts(climbed),
+            left_alone=[asdict(item) for item in shop.dense.left_alone],
+            latency=[asdict(entry) for entry in latency],
+            provider=inputs.provider.execution_provider,
+            versions=versions(),
+            command=job.command,
+            seconds=clock.seconds,
+        )
+        write_atomically(run.path / "report.md", markdown(report).encode())
+        write_atomically(run.report, report.model_dump_json(indent=2).encode())
+    return report
+
+
+def _plan(job: Job, inputs: Inputs) -> Mapping[str, object]:
+    """What the verdict will rest on, fixed before the gate's images are looked at."""
+    project = job.project
+    return {
+        "schema_version": 1,
+        "policy": {"name": job.policy.name, "digest": job.policy.digest()},
+        "alpha": job.policy.alpha,
+        "shifts": [rule.id for rule in job.policy.shifts],
+        "ratios": list(project.search.ratios),
+        "model": {"sha256": inputs.model.sha256, "source": inputs.model.source},
+        "data": {
+            "train": inputs.train.digest,
+            "tune": inputs.tune.digest,
+            "gate": inputs.gate.digest,
+            "gate_images": len(inputs.gate.labels),
+        },
+        "input": project.input.model_dump(mode="json"),
+        "retrain": project.retrain.model_dump(mode="json"),
+        "search": project.search.model_dump(mode="json"),
+        "seed": project.seed,
+        "gate_batch": GATE_BATCH,
+        # Thread counts and versions decide the last bits of weights and logits.
+        "threads": {"torch": torch.get_num_threads(), "runtime": cpu_threads()},
+        "provider": inputs.provider.execution_provider,
+        "versions": versions(),
+    }
+
+
+def _workshop(job: Job, inputs: Inputs, run: RunFolder, *, plan_digest: str) -> Workshop:
+    project = job.project
+    train = _labelled(inputs.train, project)
+    dense = prunable(inputs.model.module, examples(train, count=EXAMPLES), seed=project.seed)
+    retrain = project.retrain.model_dump(exclude={"recipe"})
+
+    def to_onnx(
+        model: nn.Module, images: Tensor, metadata: Mapping[str, object]
+    ) -> tuple[bytes, Mapping[str, object]]:
+        content = serialise(model, images, metadata=metadata)
+        return content, asdict(check_parity(model, content, images))
+
+    return Workshop(
+        run=run,
+        dense=dense,
+        train=train,
+        tune=_labelled(inputs.tune, project),
+        method=Method(
+            importance=project.search.importance,
+            allocation=project.search.allocation,
+            align=project.search.align,
+        ),
+        recipe=Recipe(**retrain),
+        augment=accounted_shifts(job.policy, seed=project.seed),
+        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        seed=project.seed,
+        serialise=to_onnx,
+        metadata={
+            "schema_version": 1,
+            "dense": inputs.model.sha256,
+            "policy": {"name": job.policy.name, "digest": job.policy.digest()},
+            "plan": plan_digest,
+            "preprocessing": {
+                "size": list(project.input.size),
+                "mean": list(project.input.mean),
+                "std": list(project.input.std),
+                "scale": "pixel / 255",
+                "layout": "nchw",
+            },
+            "classes": list(inputs.gate.classes),
+        },
+    )
+
+
+def _labelled(images: ImageSet, project: Project) -> LabelledImages:
+    return LabelledImages(
+        images=images.images,
+        labels=images.labels,
+        ids=images.ids,
+        mean=project.input.mean,
+        std=project.input.std,
+    )
+
+
+def _write_dense(shop: Workshop) -> None:
+    if not shop.run.dense.exists():
+        content, _ = shop.serialise(
+            shop.dense.model, examples(shop.train, count=PARITY_IMAGES), shop.metadata
+        )
+        write_atomically(shop.run.dense, content)
+
+
+def _release(
+    job: Job, inputs: Inputs, run: RunFolder, climbed: Climb, *, watch: Watch
+) -> tuple[Comparison, ...]:
+    """Publish the accepted file, byte for byte, and time it against the dense one."""
+    verdict = climbed.verdict
+    if not isinstance(verdict, Accepted):
+        run.model.unlink(missing_ok=True)  # of an earlier, differently ended, invocation
+        return ()
+    judged = next(r.file for r in climbed.rungs if r.sha256 == verdict.candidate)
+    artifact = export(judged, verdict, path=run.model)
+    watch.say(f"released {artifact.path} ({artifact.size_bytes / 1e6:.2f} MB)")
+    watch.say("measuring latency")
+    return compare_latency(
+        run.dense,
+        run.model,
+        batches=job.project.latency.batches,
+        provider=inputs.provider.execution_provider,
+        seconds=job.project.latency.seconds,
+        seed=job.project.seed,
+    )
+
+
+def _dense_facts(inputs: Inputs, shop: Workshop) -> Any:  # noqa: ANN401 # pydantic validates it
+    return {
+        "source": inputs.model.source,
+        "sha256": inputs.model.sha256,
+        "params": shop.dense.cost.params,
+        "macs": shop.dense.cost.macs,
+        "size_bytes": shop.run.dense.stat().st_size,
+        "tune_accuracy": accuracy(shop.dense.model, shop.tune, device=shop.device),
+    }
+
+
+def _step_facts(climbed: Climb) -> Any:  # noqa: ANN401 # pydantic validates it
+    steps = {step.candidate: step for step in climbed.verdict.steps}
+    return [
+        {
+            "ratio": rung.candidate.ratio,
+            "candidate": rung.sha256,
+            "params": rung.candidate.cost.params,
+            "macs": rung.candidate.cost.macs,
+            "size_bytes": rung.size_bytes,
+            "tune_accuracy": rung.tune_accuracy,
+            "self_test_difference": rung.candidate.difference,
+            "parity": dict(rung.parity),
+            "epochs": [dict(epoch) for epoch in rung.epochs],
+            "outcome": steps[rung.sha256].outcome.value,
+            "cells": cell_reports(steps[rung.sha256]),
+        }
+        for rung in climbed.rungs
+    ]

@@ -1,0 +1,175 @@
+"""What a run leaves behind: one folder, owned by one process, every file whole.
+
+The plan is written before the gate's images are touched; what is found afterwards is only valid
+under it. A run that was killed goes on from its files, and a folder of another job is refused.
+"""
+
+import fcntl
+import importlib.metadata
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from compressor.files import atomic_path, digest, write_atomically
+from gates import Evidence
+
+_VERSIONED: Final = (
+    "torch", "torchvision", "torch-pruning", "numpy", "scipy", "pillow", "onnx", "onnxscript",
+)  # fmt: skip
+_EVIDENCE: Final = TypeAdapter(Evidence)
+
+Plan = Mapping[str, object]
+"""What ``plan.lock`` holds: JSON values by name, nested."""
+
+
+class RunError(ValueError):
+    """The run folder cannot be used."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFolder:
+    """Where the files of one run are. Only ``opened`` makes one."""
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        return self.path / "plan.lock"
+
+    @property
+    def dense(self) -> Path:
+        return self.path / "dense.onnx"
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model.onnx"
+
+    @property
+    def evidence(self) -> Path:
+        return self.path / "evidence.jsonl"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.json"
+
+    def candidate(self, ratio: float) -> Path:
+        """Folder of one candidate."""
+        return self.path / "candidates" / f"{ratio:.3f}"
+
+    def answers(self, who: str, shift: str) -> Path:
+        """Which images ``who`` ("dense" or a ratio) got right under a shift: bool [n]."""
+        return self.path / "answers" / who / f"{shift}.npy"
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[RunFolder]:
+    """The run folder, for this process alone; made if it is not there.
+
+    Raises:
+        RunError: another process works in it, or the path is no folder.
+    """
+    if path.exists() and not path.is_dir():
+        raise RunError(f"{path} is a file; give another run folder with --run")
+    path.mkdir(parents=True, exist_ok=True)
+    with (path / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as busy:
+            raise RunError(
+                f"another run is working in {path}; wait for it, or give another folder with --run"
+            ) from busy
+        yield RunFolder(path=path)
+
+
+def lock_plan(run: RunFolder, plan: Plan) -> str:
+    """Write the plan, or check that the folder already has this very one; its digest.
+
+    Raises:
+        RunError: the folder belongs to another job; says what differs.
+    """
+    text = json.dumps(plan, indent=2, sort_keys=True) + "\n"
+    if run.plan.exists():
+        found = json.loads(run.plan.read_text(encoding="utf-8"))
+        differing = _differences(found, json.loads(text))
+        if differing:
+            raise RunError(
+                f"{run.path} belongs to another job: {'; '.join(differing[:5])}; give another "
+                "folder with --run, or delete this one"
+            )
+    else:
+        write_atomically(run.plan, text.encode())
+    return digest(text)
+
+
+def versions() -> dict[str, str]:
+    """Versions that results depend on, by the names that packages are installed by."""
+    installed = {name: importlib.metadata.version(name) for name in _VERSIONED}
+    for runtime in ("onnxruntime-gpu", "onnxruntime"):
+        try:
+            installed[runtime] = importlib.metadata.version(runtime)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {"python": platform.python_version(), **installed}
+
+
+def read_evidence(run: RunFolder) -> tuple[Evidence, ...]:
+    """All evidence of the run so far.
+
+    Raises:
+        RunError: a line is not evidence; the file was edited.
+    """
+    if not run.evidence.exists():
+        return ()
+    lines = run.evidence.read_text(encoding="utf-8").splitlines()
+    try:
+        return tuple(_EVIDENCE.validate_json(line) for line in lines)
+    except ValidationError as error:
+        raise RunError(f"{run.evidence} is damaged: {error}") from error
+
+
+def write_evidence(run: RunFolder, evidence: Sequence[Evidence]) -> None:
+    """Replace the evidence file by ``evidence``, one line each, in their order."""
+    lines = [_EVIDENCE.dump_json(item) + b"\n" for item in evidence]
+    write_atomically(run.evidence, b"".join(lines))
+
+
+def read_answers(path: Path) -> NDArray[np.bool_] | None:
+    """Saved answers [n]; None when there are none yet."""
+    if not path.exists():
+        return None
+    answers: NDArray[np.bool_] = np.load(path)
+    return answers
+
+
+def write_answers(path: Path, answers: NDArray[np.bool_]) -> None:
+    """Save answers [n]."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, answers)
+
+
+def _differences(old: object, new: object, *, path: str = "") -> list[str]:
+    """Dotted keys whose values differ, with both values, shortened."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return [
+            line
+            for key in sorted(old.keys() | new.keys())
+            for line in _differences(
+                old.get(key), new.get(key), path=f"{path}.{key}" if path else key
+            )
+        ]
+    if old == new:
+        return []
+    return [f"{path} was {_short(old)} and is {_short(new)}"]
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

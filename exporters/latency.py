@@ -1,0 +1,263 @@
+"""How much faster the pruned network runs: a paired ratio with its interval and noise floor.
+
+A process of its own holds three sessions: the dense file, the dense file again, and the pruned
+one. They are timed in turns, in random order, so that what else the machine does falls on all
+alike. The dense file against itself shows what this machine calls a difference when there is none.
+"""
+
+import gc
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from pydantic import TypeAdapter
+
+from exporters.child import last_words, run_module
+from exporters.device import device_name
+from exporters.latency_statistics import (
+    Interval,
+    Times,
+    distinguishable,
+    half_width,
+    p95,
+    ratio,
+    ratio_interval,
+)
+from exporters.runtime import CPU, cpu_threads, session
+
+_WARM_UP_RUNS: Final = 10
+_WARM_UP_S: Final = 0.5
+
+_MIN_BLOCKS: Final = 20
+_MAX_RUNS_PER_BLOCK: Final = 20
+# Runs per block are chosen so that this many blocks fit in the time given.
+_WANTED_BLOCKS: Final = 40
+# Half-width of the log ratio's interval at which a ratio is known well enough.
+_PRECISION: Final = 0.02
+
+# Loading, warming up and the least number of blocks of slow networks come on top of the time given.
+_GRACE_S: Final = 900.0
+
+Run = Callable[[], None]
+
+
+class LatencyError(RuntimeError):
+    """The files could not be timed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Latency:
+    """Time of one batch, over single runs; inputs are on the device already."""
+
+    median_ms: float
+    p95_ms: float | None
+    """None when there are fewer than 100 runs."""
+    runs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """Dense against pruned at one batch size, and the circumstances."""
+
+    batch: int
+    dense: Latency
+    pruned: Latency
+    speedup: float
+    """dense / pruned, above 1 when pruned is faster: geometric mean over blocks of runs."""
+    speedup_interval: Interval
+    """95 %, bootstrap over blocks."""
+    noise: Interval
+    """The same interval for dense against itself."""
+    distinguishable: bool
+    """Whether the speed-up's interval lies beyond the noise in either direction, so excludes 1."""
+    provider: str
+    device: str
+    threads: int
+    runtime: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Request:
+    dense: Path
+    pruned: Path
+    batches: tuple[int, ...]
+    provider: str
+    seconds: float
+    seed: int
+    threads: int
+
+
+_REQUEST: Final = TypeAdapter(_Request)
+_COMPARISONS: Final = TypeAdapter(tuple[Comparison, ...])
+
+
+def compare_latency(
+    dense: Path,
+    pruned: Path,
+    *,
+    batches: Sequence[int],
+    provider: str,
+    seconds: float,
+    seed: int,
+    threads: int | None = None,
+) -> tuple[Comparison, ...]:
+    """Time two ONNX files against each other, once per batch size.
+
+    Args:
+        dense: The file before pruning.
+        pruned: The file after pruning; takes the same images.
+        batches: Images per run.
+        provider: ONNX Runtime's name of the execution provider.
+        seconds: Time after which a batch size is done, even if its ratio is not known to 2 %;
+            20 blocks are always finished, and loading and warming up are not counted.
+        seed: Of the images, the order in blocks and the bootstrap.
+        threads: CPU threads; None for as many as this process may use.
+
+    Raises:
+        LatencyError: A file does not load, does not run on ``provider``, or hangs.
+    """
+    request = _Request(
+        dense=dense.absolute(),
+        pruned=pruned.absolute(),
+        batches=tuple(batches),
+        provider=provider,
+        seconds=seconds,
+        seed=seed,
+        threads=threads or cpu_threads(),
+    )
+    limit_s = _GRACE_S + 2 * seconds * len(batches)
+    try:
+        process = run_module(
+            "exporters.latency", stdin=_REQUEST.dump_json(request).decode(), timeout_s=limit_s
+        )
+    except subprocess.TimeoutExpired as error:
+        raise LatencyError(
+            f"timing took longer than {limit_s:.0f} s; time fewer batches"
+        ) from error
+    if process.returncode != 0:
+        raise LatencyError(f"cannot time {dense} against {pruned}: {last_words(process)}")
+    return _COMPARISONS.validate_json(process.stdout)
+
+
+def _compare(request: _Request) -> tuple[Comparison, ...]:
+    files = {"dense": request.dense, "again": request.dense, "pruned": request.pruned}
+    sessions = {
+        variant: session(file, provider=request.provider, threads=request.threads)
+        for variant, file in files.items()
+    }
+    return tuple(_compare_batch(sessions, request, batch=batch) for batch in request.batches)
+
+
+def _compare_batch(
+    sessions: Mapping[str, onnxruntime.InferenceSession], request: _Request, *, batch: int
+) -> Comparison:
+    generator = np.random.default_rng([request.seed, batch])
+    shapes = {variant: _shape(opened, batch=batch) for variant, opened in sessions.items()}
+    if shapes["dense"] != shapes["pruned"]:
+        raise LatencyError(f"dense takes {shapes['dense']}, pruned takes {shapes['pruned']}")
+    images = generator.standard_normal(shapes["dense"], dtype=np.float32)
+    runs = {variant: _bound(opened, images, request) for variant, opened in sessions.items()}
+    once_s = {variant: _warm_up(run) for variant, run in runs.items()}
+    per_block = int(request.seconds / _WANTED_BLOCKS / sum(once_s.values())) - 1
+    times = _time(
+        runs,
+        per_block=min(max(per_block, 1), _MAX_RUNS_PER_BLOCK),
+        seconds=request.seconds,
+        generator=generator,
+    )
+    interval = ratio_interval(times["dense"], times["pruned"], generator=generator)
+    noise = ratio_interval(times["dense"], times["again"], generator=generator)
+    return Comparison(
+        batch=batch,
+        dense=_latency(times["dense"]),
+        pruned=_latency(times["pruned"]),
+        speedup=ratio(times["dense"], times["pruned"]),
+        speedup_interval=interval,
+        noise=noise,
+        distinguishable=distinguishable(interval, noise=noise),
+        provider=request.provider,
+        device=device_name(request.provider, threads=request.threads),
+        threads=request.threads,
+        runtime=f"onnxruntime {onnxruntime.__version__}",
+    )
+
+
+def _shape(opened: onnxruntime.InferenceSession, *, batch: int) -> tuple[int, ...]:
+    """The input's shape with the batch filled in."""
+    first, *rest = opened.get_inputs()[0].shape
+    if isinstance(first, int) and first != batch:
+        raise LatencyError(f"a file takes batches of {first} only, not {batch}")
+    if not all(isinstance(size, int) for size in rest):
+        raise LatencyError(f"a file does not fix its image size: {rest}")
+    return (batch, *rest)
+
+
+def _bound(
+    opened: onnxruntime.InferenceSession, images: NDArray[np.float32], request: _Request
+) -> Run:
+    """One run with input and output on the device: what is timed is the network, not the bus.
+
+    ``images`` must live as long as the run: on a CPU they are read where they lie.
+    """
+    device = "cpu" if request.provider == CPU else "cuda"
+    source = onnxruntime.OrtValue.ortvalue_from_numpy(images, device, 0)
+    binding = opened.io_binding()
+    binding.bind_ortvalue_input(opened.get_inputs()[0].name, source)
+    binding.bind_output(opened.get_outputs()[0].name, device, 0)
+
+    def run() -> None:
+        opened.run_with_iobinding(binding)
+        binding.synchronize_outputs()
+
+    return run
+
+
+def _warm_up(run: Run) -> float:
+    """Seconds of one run, once memory is allocated, kernels are chosen and clocks are up."""
+    times_ms: list[float] = []
+    end = time.perf_counter() + _WARM_UP_S
+    while len(times_ms) < _WARM_UP_RUNS or time.perf_counter() < end:
+        times_ms.append(_timed_ms(run))
+    return float(np.median(times_ms[len(times_ms) // 2 :])) / 1e3
+
+
+def _time(
+    runs: Mapping[str, Run], *, per_block: int, seconds: float, generator: np.random.Generator
+) -> dict[str, Times]:
+    """Milliseconds of every variant, [blocks runs]."""
+    blocks: dict[str, list[list[float]]] = {variant: [] for variant in runs}
+    end = time.perf_counter() + seconds
+    while True:
+        for variant in generator.permutation(list(runs)):
+            runs[variant]()  # Not timed: it brings the network back into the caches.
+            blocks[variant].append([_timed_ms(runs[variant]) for _ in range(per_block)])
+        if len(blocks["dense"]) < _MIN_BLOCKS:
+            continue
+        times = {variant: np.array(rows) for variant, rows in blocks.items()}
+        widths = [half_width(times["dense"], times[other]) for other in ("pruned", "again")]
+        if max(widths) <= _PRECISION or time.perf_counter() > end:
+            return times
+
+
+def _timed_ms(run: Run) -> float:
+    start = time.perf_counter_ns()
+    run()
+    return (time.perf_counter_ns() - start) / 1e6
+
+
+def _latency(times: Times) -> Latency:
+    return Latency(median_ms=float(np.median(times)), p95_ms=p95(times), runs=times.size)
+
+
+if __name__ == "__main__":
+    gc.disable()  # A collection during a run would be counted as the network's time.
+    sys.stdout.buffer.write(
+        _COMPARISONS.dump_json(_compare(_REQUEST.validate_json(sys.stdin.read())))
+    )

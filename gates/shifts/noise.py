@@ -1,0 +1,43 @@
+"""Noise of the sensor: a value per pixel and channel, drawn for each image on its own.
+
+Formulas: Hendrycks & Dietterich 2019 (arXiv:1903.12261), ``make_imagenet_c.py``.
+"""
+
+import torch
+from torch import Tensor
+
+from gates.shifts.draws import Draws, normal, uniform
+from gates.shifts.tables import Parameters
+
+
+def gaussian_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
+    """Add normal noise. Parameter: standard deviation."""
+    (sigma,) = parameters
+    return images + sigma * normal(draws, images)
+
+
+def uniform_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
+    """Add noise from [-half_width, half_width]; Liebenwein et al. 2021 (arXiv:2103.03014).
+
+    Parameter: half width.
+    """
+    (half_width,) = parameters
+    return images + half_width * (2.0 * uniform(draws, images) - 1.0)
+
+
+def impulse_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
+    """Turn a share of the values to 0 or 1, as skimage's ``random_noise(mode="s&p")`` does.
+
+    Each channel of a pixel is hit on its own, so a hit grey pixel comes out coloured.
+    Parameter: share of the values that are hit.
+    """
+    (amount,) = parameters
+    hit = uniform(draws, images) <= amount
+    salt = uniform(draws, images) <= 0.5
+    return torch.where(hit, salt.to(images), images)
+
+
+def speckle_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
+    """Multiply by normal noise around one. Parameter: standard deviation."""
+    (sigma,) = parameters
+    return images + images * (sigma * normal(draws, images))

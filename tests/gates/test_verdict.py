@@ -1,0 +1,332 @@
+"""The decision follows the policy, and an unsafe model is accepted as rarely as promised."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from gates import (
+    Accepted,
+    Evidence,
+    Outcome,
+    PairedCounts,
+    Rejected,
+    Undecided,
+    VerdictError,
+    explain,
+    judge,
+    judge_step,
+    verdict,
+)
+from policies import Policy, ShiftRule
+
+CLEAN = ShiftRule(name="clean", tolerance=0.02, reason="because")
+FOG = ShiftRule(name="fog", severity=3, tolerance=0.03, reason="because")
+NOISE = ShiftRule(name="noise", severity=1, tolerance=0.03, reason="because", enforced=False)
+
+N = 2000
+SAFE, UNSAFE, UNCLEAR, HOPELESS = -0.005, 0.08, 0.02, 0.031
+"""Observed drops on N images: accepted by FOG, violated, undecided, undecided for good."""
+
+
+def policy(*rules: ShiftRule, alpha: float = 0.05, min_images: int = 100) -> Policy:
+    return Policy(
+        apiVersion="compress/v1",
+        name="test",
+        summary="For tests.",
+        alpha=alpha,
+        min_images=min_images,
+        shifts=rules or (CLEAN, FOG),
+    )
+
+
+def counts(drop: float, *, n: int = N, discordance: float = 0.1) -> PairedCounts:
+    only_dense = round(n * (discordance + drop) / 2)
+    only_pruned = round(n * (discordance - drop) / 2)
+    return PairedCounts(
+        both_right=n - only_dense - only_pruned,
+        only_dense=only_dense,
+        only_pruned=only_pruned,
+        both_wrong=0,
+    )
+
+
+def evidence(ratio: float, drops: Mapping[str, float], *, n: int = N) -> list[Evidence]:
+    """Evidence of one candidate, given the observed drop per shift."""
+    return [
+        Evidence(
+            candidate=f"candidate-{ratio}",
+            dense="dense",
+            ratio=ratio,
+            shift=shift,
+            images="images",
+            counts=counts(drop, n=n),
+        )
+        for shift, drop in drops.items()
+    ]
+
+
+def ladder(*drops_on_fog: float) -> list[Evidence]:
+    """Evidence at the ratios 0.1, 0.2, ... with these drops on fog; all is well on clean data."""
+    return [
+        item
+        for i, drop in enumerate(drops_on_fog, start=1)
+        for item in evidence(i / 10, {"clean": SAFE, "fog-3": drop})
+    ]
+
+
+@pytest.mark.parametrize(
+    ("drop", "outcome"),
+    [
+        (SAFE, Outcome.ACCEPTED),
+        (UNSAFE, Outcome.VIOLATED),
+        (UNCLEAR, Outcome.UNDECIDED),
+        (HOPELESS, Outcome.UNDECIDED),
+    ],
+)
+def test_a_cell_is_accepted_violated_or_undecided(drop: float, outcome: Outcome) -> None:
+    step = judge_step(policy(FOG), evidence(0.3, {"fog-3": drop}))
+    assert [cell.outcome for cell in step.cells] == [outcome]
+    assert step.outcome is outcome
+    low, high = step.cells[0].interval
+    assert low < drop < high
+
+
+@pytest.mark.parametrize(
+    ("drops", "outcome"),
+    [
+        ({"clean": SAFE, "fog-3": SAFE}, Outcome.ACCEPTED),
+        ({"clean": SAFE, "fog-3": UNCLEAR}, Outcome.UNDECIDED),
+        ({"clean": SAFE, "fog-3": UNSAFE}, Outcome.VIOLATED),
+        ({"clean": UNCLEAR, "fog-3": UNSAFE}, Outcome.VIOLATED),
+    ],
+)
+def test_a_ratio_is_no_better_than_its_worst_shift(
+    drops: dict[str, float], outcome: Outcome
+) -> None:
+    assert judge_step(policy(), evidence(0.3, drops)).outcome is outcome
+
+
+def test_an_advisory_shift_is_shown_and_decides_nothing() -> None:
+    step = judge_step(policy(CLEAN, NOISE), evidence(0.3, {"clean": SAFE, "noise-1": UNSAFE}))
+    assert step.outcome is Outcome.ACCEPTED
+    assert step.cells[1].outcome is Outcome.VIOLATED
+
+
+def test_evidence_of_other_shifts_is_not_looked_at() -> None:
+    step = judge_step(policy(CLEAN), evidence(0.3, {"clean": SAFE, "fog-3": UNSAFE}))
+    assert [cell.shift for cell in step.cells] == ["clean"]
+
+
+def test_violation_is_tested_at_each_shifts_share_of_alpha() -> None:
+    drop = 0.043
+    alone = judge_step(policy(FOG), evidence(0.3, {"fog-3": drop}))
+    assert 0.05 / 5 < alone.cells[0].p_violated <= 0.05
+    assert alone.outcome is Outcome.VIOLATED
+    others = tuple(
+        ShiftRule(name=f"s{i}", severity=1, tolerance=0.03, reason="x") for i in range(4)
+    )
+    drops = {"fog-3": drop} | {f"s{i}-1": SAFE for i in range(4)}
+    assert judge_step(policy(FOG, *others), evidence(0.3, drops)).outcome is Outcome.UNDECIDED
+
+
+@pytest.mark.parametrize(
+    ("drops", "accepted"),
+    [
+        pytest.param([SAFE, SAFE, SAFE], 0.3, id="all-pass"),
+        pytest.param([SAFE, SAFE, UNSAFE], 0.2, id="the-last-fails"),
+        pytest.param([SAFE, UNCLEAR, SAFE], 0.1, id="a-late-pass-does-not-count"),
+        pytest.param([SAFE, UNSAFE, SAFE], 0.1, id="nor-does-one-after-a-violation"),
+    ],
+)
+def test_the_accepted_ratio_ends_the_unbroken_row(drops: list[float], accepted: float) -> None:
+    decision = judge(policy(), ladder(*drops))
+    assert isinstance(decision, Accepted)
+    assert decision.ratio == accepted
+    assert decision.candidate == f"candidate-{accepted}"
+    assert [step.ratio for step in decision.steps] == [0.1, 0.2, 0.3]
+
+
+def test_the_order_of_the_evidence_does_not_matter() -> None:
+    items = ladder(SAFE, SAFE, UNSAFE)
+    assert judge(policy(), items[::-1]) == judge(policy(), items)
+
+
+def test_a_violation_at_the_smallest_ratio_rejects_whatever_follows() -> None:
+    decision = judge(policy(), ladder(UNSAFE, SAFE, SAFE))
+    assert isinstance(decision, Rejected)
+    assert decision.reasons == (
+        "at ratio 0.10 the drop on fog-3 is 8.0 % [6.7, 9.4], above the tolerance of 3.0 %",
+    )
+
+
+def test_too_little_evidence_is_undecided_and_says_how_much_is_enough() -> None:
+    decision = judge(policy(), ladder(UNCLEAR, UNSAFE))
+    assert isinstance(decision, Undecided)
+    assert decision.images_needed is not None
+    assert decision.images_needed > N
+    (reason,) = decision.reasons
+    assert reason == (
+        "at ratio 0.10 the drop on fog-3 is 2.0 % [0.6, 3.4], neither shown to be below the "
+        f"tolerance of 3.0 % nor above it; about {decision.images_needed:,} images would decide, "
+        "if the truth is what was observed"
+    )
+
+
+def test_a_drop_above_the_tolerance_is_promised_nothing_by_more_images() -> None:
+    decision = judge(policy(), ladder(HOPELESS))
+    assert isinstance(decision, Undecided)
+    assert decision.images_needed is None
+    assert "more images promise no acceptance" in decision.reasons[0]
+
+
+def test_fewer_images_than_the_policy_asks_for_decide_nothing() -> None:
+    for drop in (SAFE, UNSAFE):
+        decision = judge(policy(min_images=5000), ladder(drop))
+        assert isinstance(decision, Undecided)
+        assert decision.images_needed == 5000
+        assert decision.reasons == tuple(
+            f"at ratio 0.10 {name} was measured on 2,000 images; the policy asks for at least 5,000"
+            for name in ("clean", "fog-3")
+        )
+
+
+def test_an_accepted_step_needs_no_explanation() -> None:
+    rules = policy()
+    assert explain(rules, judge_step(rules, evidence(0.1, {"clean": SAFE, "fog-3": SAFE}))) == ()
+
+
+def test_a_rounded_drop_has_no_negative_zero() -> None:
+    rules = policy(CLEAN)
+    step = judge_step(rules, evidence(0.1, {"clean": -0.0001}, n=200))
+    assert "is 0.0 %" in explain(rules, step)[0]
+
+
+BOTH = evidence(0.1, {"clean": SAFE, "fog-3": SAFE})
+
+
+@pytest.mark.parametrize(
+    ("items", "complaint"),
+    [
+        pytest.param([], "there is no evidence", id="none"),
+        pytest.param(BOTH[:1], "at ratio 0.10 there is no evidence of fog-3", id="missing"),
+        pytest.param([*BOTH, BOTH[0]], "there is evidence twice of clean", id="doubled"),
+        pytest.param(
+            [BOTH[0], *evidence(0.1, {"fog-3": SAFE}, n=N + 1)],
+            r"measured on \[2000, 2001\] images",
+            id="other-number-of-images",
+        ),
+        pytest.param(
+            evidence(0.1, {"clean": 0, "fog-3": 0}, n=0), "no images were measured", id="empty"
+        ),
+    ],
+)
+def test_evidence_that_does_not_fit_is_an_error(items: Sequence[Evidence], complaint: str) -> None:
+    for decide in (judge, judge_step):
+        with pytest.raises(VerdictError, match=complaint):
+            decide(policy(), items)
+
+
+@pytest.mark.parametrize("what", ["candidate", "dense model", "set of images"])
+def test_evidence_of_different_things_is_not_mixed(what: str) -> None:
+    other = {
+        "candidate": replace(BOTH[1], candidate="other"),
+        "dense model": replace(BOTH[1], dense="other"),
+        "set of images": replace(BOTH[1], images="other"),
+    }[what]
+    for decide in (judge, judge_step):
+        with pytest.raises(VerdictError, match=f"more than one {what}: .*other"):
+            decide(policy(), [BOTH[0], other])
+
+
+def test_one_step_is_about_one_ratio() -> None:
+    items = ladder(SAFE, SAFE)
+    same = [replace(item, candidate="c") for item in items]
+    with pytest.raises(VerdictError, match=r"more than one ratio: 0\.1, 0\.2"):
+        judge_step(policy(), same)
+
+
+def test_evidence_of_different_ratios_is_about_one_dense_model() -> None:
+    items = ladder(SAFE, SAFE)
+    other = [replace(item, dense="other") for item in items[2:]]
+    with pytest.raises(VerdictError, match="more than one dense model"):
+        judge(policy(), [*items[:2], *other])
+
+
+TRIALS = 2000
+SMALL_N = 120
+TRIAL_POLICY = policy(
+    *(
+        ShiftRule(name=name, severity=1, tolerance=0.1, reason="because")
+        for name in ("noise", "blur", "fog")
+    )
+)
+LEVEL = TRIAL_POLICY.alpha + 3 * math.sqrt(TRIAL_POLICY.alpha * (1 - TRIAL_POLICY.alpha) / TRIALS)
+
+
+@pytest.fixture
+def _quick_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("p_drop_at_least", "p_drop_at_most"):
+        monkeypatch.setattr(verdict, name, cache(getattr(verdict, name)))
+    monkeypatch.setattr(verdict, "drop_interval", lambda counts, *, confidence: (-1.0, 1.0))
+
+
+def trials(true_drops: Sequence[dict[str, float]], *, seed: int) -> list[list[Evidence]]:
+    """Samples of SMALL_N images per cell, given the true drop per ratio and shift."""
+    generator = np.random.default_rng(seed)
+    discordance = 0.25
+    return [
+        [
+            Evidence(
+                candidate=f"candidate-{i}",
+                dense="dense",
+                ratio=(i + 1) / 10,
+                shift=shift,
+                images="images",
+                counts=PairedCounts(
+                    both_right=int(right), only_dense=int(b), only_pruned=int(c), both_wrong=0
+                ),
+            )
+            for i, drops in enumerate(true_drops)
+            for shift, drop in drops.items()
+            for b, c, right in [
+                generator.multinomial(
+                    SMALL_N,
+                    [(discordance + drop) / 2, (discordance - drop) / 2, 1 - discordance],
+                )
+            ]
+        ]
+        for _ in range(TRIALS)
+    ]
+
+
+def drops(fog: float, others: float = -0.2) -> dict[str, float]:
+    return {"noise-1": others, "blur-1": others, "fog-1": fog}
+
+
+@pytest.mark.statistical
+@pytest.mark.usefixtures("_quick_statistics")
+@pytest.mark.parametrize(
+    ("true_drops", "first_unsafe"),
+    [
+        pytest.param([drops(0.1)] * 4, 0.1, id="plateau-at-the-tolerance"),
+        pytest.param([drops(-0.2), drops(0.1), drops(0.1)], 0.2, id="safe-then-at-it"),
+        pytest.param([drops(-0.2), drops(0.1), drops(-0.2)], 0.2, id="not-monotone"),
+    ],
+)
+def test_an_unsafe_ratio_is_accepted_in_at_most_alpha_of_trials(
+    true_drops: list[dict[str, float]], first_unsafe: float
+) -> None:
+    decisions = [judge(TRIAL_POLICY, items) for items in trials(true_drops, seed=3)]
+    unsafe = [isinstance(d, Accepted) and d.ratio >= first_unsafe for d in decisions]
+    assert 0.01 < np.mean(unsafe) <= LEVEL
+
+
+@pytest.mark.statistical
+@pytest.mark.usefixtures("_quick_statistics")
+def test_a_safe_model_is_rejected_in_at_most_alpha_of_trials() -> None:
+    decisions = [judge(TRIAL_POLICY, e) for e in trials([drops(0.1, others=0.1)], seed=4)]
+    assert 0.01 < np.mean([isinstance(d, Rejected) for d in decisions]) <= LEVEL

@@ -1,0 +1,100 @@
+"""What a policy may say."""
+
+import re
+
+import pytest
+from pydantic import ValidationError
+
+from policies import Policy, RatioBounds, ShiftRule
+
+CLEAN = ShiftRule(name="clean", tolerance=0.02, reason="because")
+FOG = ShiftRule(name="fog", severity=3, tolerance=0.03, reason="because")
+
+
+def policy(**changes: object) -> Policy:
+    fields: dict[str, object] = {
+        "apiVersion": "compress/v1",
+        "name": "test",
+        "summary": "For tests.",
+        "alpha": 0.05,
+        "min_images": 1,
+        "shifts": (CLEAN, FOG),
+    }
+    return Policy.model_validate(fields | changes)
+
+
+def test_a_rule_is_known_by_its_name_and_severity() -> None:
+    assert (CLEAN.id, FOG.id) == ("clean", "fog-3")
+
+
+def test_enforced_rules_leave_out_the_advisory_ones() -> None:
+    advisory = FOG.model_copy(update={"enforced": False})
+    assert policy(shifts=(CLEAN, advisory)).enforced == (CLEAN,)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"alpha": 0.5}, "less than 0.5"),
+        ({"alpha": 0.0}, "greater than 0"),
+        ({"alpha": float("nan")}, "finite"),
+        ({"min_images": 0}, "greater than or equal to 1"),
+        ({"min_images": 10.0}, "valid integer"),
+        ({"apiVersion": "compress/v2"}, "compress/v1"),
+        ({"profile": "imagenet"}, "imagenet-c"),
+        ({"shifts": ()}, "at least 1 item"),
+        ({"shifts": (CLEAN, FOG, FOG)}, "more than one rule for fog-3"),
+        ({"shifts": (FOG.model_copy(update={"enforced": False}),)}, "no shift is enforced"),
+        ({"waivers": ()}, "Extra inputs"),
+    ],
+)
+def test_a_policy_refuses(changes: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ValidationError, match=complaint):
+        policy(**changes)
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ({"name": "clean", "severity": 1}, '"clean" has no severity'),
+        ({"name": "fog"}, "'fog' needs a severity"),
+        ({"name": "fog", "severity": 6}, "less than or equal to 5"),
+        ({"name": "fog", "severity": 0}, "greater than or equal to 1"),
+        ({"name": "Fog-3", "severity": 3}, "match pattern"),
+        ({"name": "clean", "tolerance": 0.0}, "greater than 0"),
+        ({"name": "clean", "tolerance": 1.0}, "less than 1"),
+        ({"name": "clean", "tolerance": "0.1"}, "valid number"),
+        ({"name": "clean", "reason": ""}, "at least 1 character"),
+    ],
+)
+def test_a_rule_refuses(fields: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(complaint)):
+        ShiftRule.model_validate({"tolerance": 0.02, "reason": "because"} | fields)
+
+
+def test_ratio_bounds_are_in_order() -> None:
+    with pytest.raises(ValidationError, match="is larger than largest"):
+        RatioBounds(smallest=0.6, largest=0.5)
+
+
+def test_a_policy_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        policy().alpha = 0.4  # type: ignore[misc]  # the point of the test
+
+
+def test_the_digest_is_of_what_the_policy_says() -> None:
+    assert policy().digest() == policy().digest()
+    assert policy().digest() == policy(ratios=RatioBounds()).digest()
+    assert re.fullmatch("[0-9a-f]{64}", policy().digest())
+
+
+@pytest.mark.parametrize(
+    "changes", [{"alpha": 0.01}, {"summary": "Other."}, {"shifts": (FOG, CLEAN)}]
+)
+def test_another_policy_has_another_digest(changes: dict[str, object]) -> None:
+    assert policy(**changes).digest() != policy().digest()
+
+
+@pytest.mark.parametrize("model", [Policy, ShiftRule, RatioBounds])
+def test_every_field_is_described(model: type[Policy | ShiftRule | RatioBounds]) -> None:
+    assert all(field.description for field in model.model_fields.values())
