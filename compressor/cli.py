@@ -169,7 +169,7 @@ def _run(
 
     from compressor.inputs import Job  # noqa: PLC0415 # loads torch
     from compressor.pipeline import compress  # noqa: PLC0415
-    from compressor.report import summary  # noqa: PLC0415
+    from compressor.render import summary  # noqa: PLC0415
     from compressor.terminal import Terminal  # noqa: PLC0415
 
     run_folder = folder or root / "runs" / f"{model.stem}-{found.name}"

@@ -17,7 +17,8 @@ from compressor.files import sha256_of, write_atomically
 from compressor.inputs import Inputs, Job, check_search, read_inputs
 from compressor.ladder import PARITY_IMAGES, Watch, Workshop, examples
 from compressor.pruning.candidate import Method, prunable
-from compressor.report import Report, cell_reports, markdown, verdict_fields
+from compressor.render import markdown
+from compressor.report import Report, cell_reports, verdict_fields
 from compressor.runs import RunFolder, lock_plan, opened, versions
 from compressor.training.batches import LabelledImages, accuracy
 from compressor.training.recipe import Recipe

@@ -47,7 +47,7 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """One line, kept above the bars."""
-        self._console.print(text, markup=False)
+        self._console.print(text, markup=False, soft_wrap=True)
 
     def progress(self, task: str, done: int, total: int, detail: str = "") -> None:
         """Move the bar of ``task``; without a terminal, one line for every tenth."""

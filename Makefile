@@ -1,0 +1,33 @@
+# make demo   see the toolkit at work, from nothing
+# make test   everything that must hold before a change goes in
+#
+# Both set up a virtual environment from pyproject.toml first, and again when that file changes.
+# Needed: Python 3.11 to 3.13 with pip, about 6 GB of disk, a network the first time.
+
+PYTHON ?= python3
+VENV ?= .venv
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test venv
+
+demo: $(INSTALLED)
+	$(BIN)/compress demo
+
+test: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry .
+	$(BIN)/pytest -q
+
+venv: $(INSTALLED)
+
+# pip reads dependency groups since 25.1; the one that comes with Python may be older.
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --editable . --group test --group lint
+	touch $@

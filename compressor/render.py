@@ -1,0 +1,153 @@
+"""The report in words: Markdown and the first screen of the terminal. Computes nothing."""
+
+from collections.abc import Sequence
+
+from compressor.report import Report, StepReport
+
+
+def markdown(report: Report) -> str:
+    """The report for people: verdict first, then what it rests on."""
+    parts = [f"# {_headline(report)}", "", _guarantee(report), ""]
+    parts += [f"- {reason}" for reason in report.reasons]
+    if report.ladder_end:
+        parts.append(f"- {report.ladder_end}")
+    parts += ["", *_cost_table(report), "", *_latency_table(report)]
+    for step in report.steps:
+        parts += ["", f"## Ratio {step.ratio:.2f}: {step.outcome}", "", *_cell_table(step)]
+    parts += ["", "## Prune potential", "", *_potential_table(report)]
+    if report.left_alone:
+        parts += ["", "## Left alone", ""]
+        parts += [f"- {_few(item['modules'])}: {item['reason']}" for item in report.left_alone]
+    parts += ["", "## Provenance", "", *_provenance(report), ""]
+    return "\n".join(parts)
+
+
+def summary(report: Report) -> str:
+    """The first screen: verdict, reasons, cost and speed."""
+    parts = [_headline(report), ""]
+    parts += [f"  {reason}" for reason in report.reasons]
+    if report.ladder_end:
+        parts.append(f"  {report.ladder_end}")
+    parts += ["", *_cost_table(report), "", *_latency_table(report)]
+    if report.steps:
+        shown = next((s for s in report.steps if s.outcome != "accepted"), report.steps[-1])
+        if report.accepted_ratio is not None:
+            shown = next(s for s in report.steps if s.ratio == report.accepted_ratio)
+        parts += ["", f"ratio {shown.ratio:.2f}: {shown.outcome}", *_cell_table(shown)]
+    return "\n".join(parts)
+
+
+def _headline(report: Report) -> str:
+    if report.accepted_ratio is not None:
+        return f"ACCEPTED at ratio {report.accepted_ratio:.2f} under {report.policy}"
+    return f"{report.verdict.upper()} under {report.policy}: no ratio was accepted"
+
+
+def _guarantee(report: Report) -> str:
+    if report.accepted_ratio is None:
+        return "No model is released. The reasons follow."
+    return (
+        "If the gate's images are an independent sample of each listed shift and served nothing "
+        f"else, then with probability at least {1 - report.alpha:.0%} the released file loses no "
+        "more accuracy than the tolerance on any enforced shift. Nothing is said about shifts "
+        "that are not listed, or about the dense model's own errors."
+    )
+
+
+def _table(header: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table with padded columns, readable as plain text too."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+
+    def line(cells: list[str]) -> str:
+        return "| " + " | ".join(c.ljust(w) for c, w in zip(cells, widths, strict=True)) + " |"
+
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return [line(header), rule, *(line(row) for row in rows)]
+
+
+def _cost_table(report: Report) -> list[str]:
+    dense = report.dense
+    rows = [["dense", "", "", "", f"{dense.size_bytes / 1e6:.2f}", f"{dense.tune_accuracy:.2%}"]]
+    rows[0][1:4] = [f"{dense.params:,}", f"{dense.macs / 1e6:.1f}", "-"]
+    rows += [
+        [
+            f"{step.ratio:.2f}",
+            f"{step.params:,} (-{1 - step.params / dense.params:.1%})",
+            f"{step.macs / 1e6:.1f} (-{1 - step.macs / dense.macs:.1%})",
+            step.outcome,
+            f"{step.size_bytes / 1e6:.2f}",
+            f"{step.tune_accuracy:.2%}",
+        ]
+        for step in report.steps
+    ]
+    return _table(["ratio", "parameters", "MMACs", "outcome", "file MB", "tune accuracy"], rows)
+
+
+def _latency_table(report: Report) -> list[str]:
+    if not report.latency:
+        return ["No latency was measured: nothing was accepted."]
+    rows = [
+        [
+            str(entry["batch"]),
+            f"{entry['dense']['median_ms']:.3f}",
+            f"{entry['pruned']['median_ms']:.3f}",
+            f"{entry['speedup']:.2f} {_interval(entry['speedup_interval'], '.2f')}",
+            _interval(entry["noise"], ".3f"),
+            "" if entry["distinguishable"] else "not distinguishable",
+        ]
+        for entry in report.latency
+    ]
+    first = report.latency[0]
+    where = f"{first['runtime']}, {first['provider']}, {first['device']}"
+    header = ["batch", "dense ms", "pruned ms", "speed-up [95 %]", "dense vs dense", ""]
+    return [*_table(header, rows), "", f"Latency: {where}."]
+
+
+def _cell_table(step: StepReport) -> list[str]:
+    rows = [
+        [
+            cell.shift + ("" if cell.enforced else " (advisory)"),
+            f"{cell.dense_accuracy:.2%}",
+            f"{cell.pruned_accuracy:.2%}",
+            f"{100 * cell.drop:+.2f} {_interval([100 * end for end in cell.interval], '+.2f')}",
+            f"{100 * cell.tolerance:.1f}",
+            f"{cell.discordance:.1%}",
+            f"{cell.p_safe:.2g}",
+            cell.outcome,
+        ]
+        for cell in step.cells
+    ]
+    header = ["shift", "dense", "pruned", "drop, points [95 %]", "tolerance", "discordance", "p"]
+    return _table([*header, "outcome"], rows)
+
+
+def _potential_table(report: Report) -> list[str]:
+    if not report.potentials:
+        return ["No ratio was judged."]
+
+    def shown(value: float | None) -> str:
+        return "none" if value is None else f"{value:.2f}"
+
+    rows = [[p.shift, shown(p.certified), shown(p.estimate)] for p in report.potentials]
+    return _table(["shift", "certified", "point estimate"], rows)
+
+
+def _provenance(report: Report) -> list[str]:
+    return [
+        f"- dense: {report.dense.source}, sha256 {report.dense.sha256}",
+        f"- released file: sha256 {report.artifact_sha256 or 'none'}",
+        f"- policy digest {report.policy_digest}, plan digest {report.plan_digest}",
+        f"- gate ran on {report.provider}",
+        f"- versions: {', '.join(f'{k} {v}' for k, v in report.versions.items())}",
+        f"- command: `{report.command}`",
+        "- seconds: " + ", ".join(f"{k} {v:.0f}" for k, v in report.seconds.items()),
+    ]
+
+
+def _interval(ends: Sequence[float], form: str) -> str:
+    low, high = ends
+    return f"[{low:{form}}, {high:{form}}]"
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

@@ -1,0 +1,160 @@
+"""A project as a user would have it, small enough to be compressed in seconds."""
+
+import os
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from compressor.cli import main
+from compressor.config import load_project
+from compressor.inputs import Job
+from policies import load_policy
+
+COLOURS = np.array([(165, 95, 95), (95, 165, 95), (95, 95, 165), (145, 145, 95)])
+"""Mean colour of each class."""
+
+POLICY = """\
+apiVersion: compress/v1
+name: {name}
+summary: For tests.
+alpha: 0.05
+min_images: {min_images}
+shifts:
+  - {{name: clean, tolerance: {tolerance}, reason: it is a test}}
+  - {{name: gaussian_noise, severity: 1, tolerance: {tolerance}, accounted: true, reason: a test}}
+  - {{name: brightness, severity: 2, tolerance: {tolerance}, enforced: false, reason: a test}}
+"""
+
+PROJECT = """\
+input: {size: [3, 12, 12], mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}
+data:
+  train: {npz: train.npz}
+  tune: {from: train, fraction: 0.2}
+  gate: {npz: gate.npz}
+retrain: {epochs: 2, lr: 0.02, batch_size: 100, augment: [crop]}
+search: {ratios: [0.2, 0.4], align: 1}
+latency: {batches: [1], seconds: 0.2, provider: cpu}
+"""
+
+
+def _draw(count: int, *, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Images [n 12 12 3] of one noisy colour each; some come near another class's colour."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(len(COLOURS), size=count)
+    colours = COLOURS[labels] + rng.normal(scale=18, size=(count, 3))
+    images = colours[:, None, None, :] + rng.normal(scale=30, size=(count, 12, 12, 3))
+    return images.clip(0, 255).astype(np.uint8), labels
+
+
+def _network() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 3, padding=1, bias=False),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1, bias=False),
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(64, len(COLOURS)),
+    )
+
+
+def _trained(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> nn.Module:
+    inputs = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 * 4 - 2
+    targets = torch.from_numpy(labels)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = _network()
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
+    for _ in range(4):
+        for first in range(0, len(targets), 100):
+            chosen = slice(first, first + 100)
+            optimiser.zero_grad()
+            functional.cross_entropy(network(inputs[chosen]), targets[chosen]).backward()
+            optimiser.step()
+    return network.eval()
+
+
+@pytest.fixture(scope="session")
+def network() -> Callable[[], nn.Module]:
+    """Makes the network of the tests, with fresh weights."""
+    return _network
+
+
+@pytest.fixture(scope="session")
+def images() -> Callable[..., tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+    """Draws ``count`` images [n h w c] and labels from a ``seed``."""
+    return _draw
+
+
+@pytest.fixture(scope="session")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder with data and a trained network; no test changes what it holds."""
+    folder = tmp_path_factory.mktemp("project")
+    for name, count, seed in (("train", 1000, 1), ("gate", 600, 2)):
+        images, labels = _draw(count, seed=seed)
+        np.savez(folder / f"{name}.npz", images=images, labels=labels, classes=list("rgby"))
+    torch.save(_trained(*_draw(1000, seed=1)), folder / "model.pt")
+    (folder / "compress.yaml").write_text(PROJECT)
+    for name, (tolerance, count) in {
+        "lenient": (0.1, 200),
+        "strict": (0.001, 200),
+        "hungry": (0.1, 100_000),
+    }.items():
+        text = POLICY.format(name=name, tolerance=tolerance, min_images=count)
+        (folder / f"{name}.yaml").write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def command(root: Path) -> Callable[..., list[str]]:
+    """The words of a command line, without its first: the model, a policy, a run, settings."""
+
+    def words(run: Path, *settings: str, policy: str = "lenient", model: str = "") -> list[str]:
+        words = [model or str(root / "model.pt"), "--policy", str(root / f"{policy}.yaml")]
+        words += ["--project", str(root / "compress.yaml"), "--run", str(run)]
+        return [*words, *(word for setting in settings for word in ("--set", setting))]
+
+    return words
+
+
+@pytest.fixture(scope="session")
+def compress() -> Callable[..., Result]:
+    """The command line, in this process."""
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(main, words)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def script() -> Path:
+    """The installed command."""
+    return Path(sysconfig.get_path("scripts")) / "compress"
+
+
+@pytest.fixture(scope="session")
+def job(root: Path) -> Callable[..., Job]:
+    """The main job as the pipeline takes it."""
+
+    def made(run: Path, *, policy: str = "lenient") -> Job:
+        return Job(
+            model=root / "model.pt",
+            policy=load_policy(str(root / f"{policy}.yaml")),
+            project=load_project(root / "compress.yaml"),
+            root=root,
+            run=run,
+        )
+
+    return made
