@@ -13,7 +13,7 @@ import time
 import torch
 import torchvision
 
-from compressor.pruning.candidate import Method, prunable, propose
+from compressor.pruning.candidate import Method, propose, prunable
 from compressor.training.batchnorm import reestimate
 
 NETWORKS = ("resnet18", "vgg11_bn", "mobilenet_v2", "densenet121", "regnet_y_400mf")

@@ -19,12 +19,15 @@ UNUSABLE_INPUT: Final = 2
 UNUSABLE_MODEL: Final = 5
 INTERRUPTED: Final = 130
 
+# What a disk says that is full, over its quota, limited or protected.
+_CANNOT_WRITE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS}
+
 
 class _MainJob(click.Group):
     """A group whose first word may be a model instead of a command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in {"--help", "--version"}:
+        if args and args[0] not in self.commands and args[0] not in {"-h", "--help", "--version"}:
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
@@ -191,7 +194,7 @@ def _run(
             "same command again to go on from there",
             err=True,
         )
-        return INTERRUPTED
+        sys.exit(INTERRUPTED)
     if as_json:
         click.echo(report.model_dump_json(indent=2))
     else:
@@ -205,11 +208,17 @@ def _explained() -> Iterator[None]:
     """Turn what a user can mend into one message and its exit code; bugs keep their traceback."""
     try:
         yield
+    except KeyboardInterrupt:
+        _stop("interrupted", INTERRUPTED)
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS}:
+        if error.errno not in _CANNOT_WRITE:
             raise
-        _stop(f"cannot write: {error.strerror} ({error.filename}); free some space or give "
-              "another folder with --run", UNUSABLE_INPUT)  # fmt: skip
+        place = f" to {error.filename}" if error.filename else ""
+        _stop(
+            f"cannot write{place}: {error.strerror}; free some space, or give another folder with "
+            "--run",
+            UNUSABLE_INPUT,
+        )
     except tuple(_exit_codes()) as error:
         codes = (code for kind, code in _exit_codes().items() if isinstance(error, kind))
         _stop(str(error), next(codes))

@@ -51,7 +51,7 @@ def climb(
     """
     if len(inputs.gate.labels) < job.policy.min_images:
         return Climb(rungs=(), verdict=_too_few(job, inputs), ladder_end=None)
-    evidence = list(read_evidence(shop.run))
+    evidence: list[Evidence] = []
     rungs: list[Rung] = []
     before: Candidate | None = None
     for ratio in job.project.search.ratios:
@@ -106,8 +106,11 @@ def _measure(
     *,
     watch: Watch,
 ) -> list[Evidence]:
-    """Evidence of one candidate on every shift of the policy; added to ``evidence`` and saved."""
-    run, ratio = shop.run, made.candidate.ratio
+    """Evidence of one candidate on every shift of the policy; added to ``evidence`` and saved.
+
+    What an earlier invocation found is taken over if it is about these very files and images.
+    """
+    run, ratio, rules = shop.run, made.candidate.ratio, job.policy.shifts
     preprocessing = Preprocessing(mean=job.project.input.mean, std=job.project.input.std)
 
     def model(path: Path) -> Predict:
@@ -118,24 +121,27 @@ def _measure(
             threads=cpu_threads(),
         )
 
-    dense_sha = sha256_of(run.dense)
-    files = {"dense": run.dense, f"{ratio:.3f}": made.file}
-    for index, rule in enumerate(job.policy.shifts):
-        if any(e.candidate == made.sha256 and e.shift == rule.id for e in evidence):
+    dense = sha256_of(run.dense)
+    files = {dense: run.dense, made.sha256: made.file}
+    saved = {_subject(item): item for item in read_evidence(run)}
+    for index, rule in enumerate(rules):
+        known = saved.get((dense, made.sha256, inputs.gate.digest, rule.id))
+        if known is not None:
+            evidence.append(known)
             continue
+        watch.progress(f"gate {ratio:.2f}", index, len(rules), rule.id)
         answers = []
-        for who, path in files.items():
-            saved = run.answers(who, rule.id)
-            right = read_answers(saved)
+        for sha256, path in files.items():
+            place = run.answers(sha256, rule.id)
+            right = read_answers(place)
             if right is None:
-                watch.progress(f"gate {ratio:.2f}", index, len(job.policy.shifts), rule.id)
                 right = _answers(model(path), inputs.gate, rule, job=job)
-                write_answers(saved, right)
+                write_answers(place, right)
             answers.append(right)
         evidence.append(
             Evidence(
                 candidate=made.sha256,
-                dense=dense_sha,
+                dense=dense,
                 ratio=ratio,
                 shift=rule.id,
                 images=inputs.gate.digest,
@@ -143,8 +149,12 @@ def _measure(
             )
         )
         write_evidence(run, evidence)
-    watch.progress(f"gate {ratio:.2f}", len(job.policy.shifts), len(job.policy.shifts))
+    watch.progress(f"gate {ratio:.2f}", len(rules), len(rules))
     return [item for item in evidence if item.candidate == made.sha256]
+
+
+def _subject(evidence: Evidence) -> tuple[str, ...]:
+    return (evidence.dense, evidence.candidate, evidence.images, evidence.shift)
 
 
 def _answers(predict: Predict, gate: ImageSet, rule: ShiftRule, *, job: Job) -> NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from compressor.ladder import Watch
 from compressor.models import LoadedModel, load_model
 from compressor.pruning.allocation import ALLOCATIONS
 from compressor.pruning.importance import IMPORTANCES
+from compressor.training.recipe import Recipe
 from exporters.providers import Provider, choose
 from gates.shifts import ShiftError, parameters
 from policies import Policy
@@ -54,6 +55,7 @@ def check_search(job: Job) -> None:
 
     Raises:
         ConfigError: a ratio outside the policy's bounds, or an unknown method.
+        TrainingError: the recipe is unusable.
         ShiftError: the policy names a shift that does not exist or does not fit the images.
     """
     bounds, search = job.policy.ratios, job.project.search
@@ -63,6 +65,7 @@ def check_search(job: Job) -> None:
             f"search.ratios has {', '.join(map(str, outside))}, and the policy {job.policy.name} "
             f"allows {bounds.smallest} to {bounds.largest}; leave them out"
         )
+    recipe(job.project)
     for name, chosen, known in (
         ("importance", search.importance, IMPORTANCES),
         ("allocation", search.allocation, ALLOCATIONS),
@@ -74,6 +77,15 @@ def check_search(job: Job) -> None:
         parameters(rule.name, severity=rule.severity, profile=job.policy.profile, side=side)
     if job.project.input.size[0] not in {1, 3}:
         raise ShiftError("the gate's shifts need images of 1 or 3 channels; see input.size")
+
+
+def recipe(project: Project) -> Recipe:
+    """How candidates are retrained.
+
+    Raises:
+        TrainingError: a value is out of range.
+    """
+    return Recipe(**project.retrain.model_dump(exclude={"recipe"}))
 
 
 def read_inputs(job: Job, watch: Watch) -> Inputs:
@@ -114,10 +126,12 @@ def _outputs(model: nn.Module, project: Project) -> int:
     with torch.inference_mode():
         try:
             logits = model(torch.zeros(2, *project.input.size))
-        except RuntimeError as error:
+        # The user's network may raise anything; whatever it is belongs to the user.
+        except Exception as error:
+            reason = next(iter(str(error).splitlines()), "no message")
             raise ConfigError(
                 f"the model does not run on images of input.size {list(project.input.size)}: "
-                f"{str(error).splitlines()[0]}"
+                f"{type(error).__name__}: {reason}; correct input.size, or the network"
             ) from error
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         raise ConfigError("the model must return one tensor of logits [n classes]")

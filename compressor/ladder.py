@@ -12,10 +12,10 @@ from typing import Final, Protocol
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from compressor.files import atomic_path, sha256_of, write_atomically
+from compressor.files import sha256_of, write_atomically
 from compressor.pruning.candidate import Candidate, Method, Prunable, PrunePlan, propose, rebuild
 from compressor.pruning.cost import Cost
 from compressor.runs import RunError, RunFolder
@@ -96,6 +96,7 @@ def rung(shop: Workshop, before: Candidate | None, *, ratio: float, watch: Watch
     record = folder / "candidate.json"
     if not record.exists():
         _make(shop, before, ratio=ratio, folder=folder, watch=watch)
+    _checkpoint(folder).unlink(missing_ok=True)
     return _read(shop, folder)
 
 
@@ -133,7 +134,6 @@ def _make(
         seed=shop.seed,
     )
     settled = reestimate(candidate.model, (images for images, _ in statistics_images(shop.train)))
-    checkpoint = folder / "training.safetensors"
 
     def on_step(step: TrainingProgress) -> None:
         watch.progress(
@@ -151,13 +151,12 @@ def _make(
         device=shop.device,
         teacher=shop.dense.model if shop.recipe.distill > 0 else None,
         augment=shop.augment,
-        checkpoint=checkpoint,
+        checkpoint=_checkpoint(folder),
         on_step=on_step,
     )
     # Written before the record that says it is there, which comes last.
-    with atomic_path(folder / "weights.safetensors") as temporary:
-        weights = {name: t.contiguous() for name, t in trained.model.state_dict().items()}
-        save_file(weights, temporary)
+    weights = {name: t.contiguous() for name, t in trained.model.state_dict().items()}
+    write_atomically(folder / "weights.safetensors", save(weights))
     facts = {"ratio": ratio, "params": candidate.cost.params, "macs": candidate.cost.macs}
     content, parity = shop.serialise(
         trained.model, examples(shop.train, count=PARITY_IMAGES), {**shop.metadata, **facts}
@@ -174,7 +173,10 @@ def _make(
         "weights_sha256": sha256_of(folder / "weights.safetensors"),
     }
     write_atomically(folder / "candidate.json", json.dumps(record, indent=2).encode())
-    checkpoint.unlink(missing_ok=True)
+
+
+def _checkpoint(folder: Path) -> Path:
+    return folder / "training.safetensors"
 
 
 def _read(shop: Workshop, folder: Path) -> Rung:

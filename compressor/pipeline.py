@@ -14,14 +14,13 @@ from compressor.climb import GATE_BATCH, Climb, climb
 from compressor.config import Project
 from compressor.data import ImageSet
 from compressor.files import sha256_of, write_atomically
-from compressor.inputs import Inputs, Job, check_search, read_inputs
+from compressor.inputs import Inputs, Job, check_search, read_inputs, recipe
 from compressor.ladder import PARITY_IMAGES, Watch, Workshop, examples
 from compressor.pruning.candidate import Method, prunable
 from compressor.render import markdown
 from compressor.report import Report, cell_reports, verdict_fields
-from compressor.runs import RunFolder, lock_plan, opened, versions
+from compressor.runs import RunError, RunFolder, lock_plan, opened, versions
 from compressor.training.batches import LabelledImages, accuracy
-from compressor.training.recipe import Recipe
 from exporters.latency import Comparison, compare_latency
 from exporters.onnx import export, serialise
 from exporters.parity import check_parity
@@ -102,7 +101,11 @@ def _plan(job: Job, inputs: Inputs) -> Mapping[str, object]:
         "alpha": job.policy.alpha,
         "shifts": [rule.id for rule in job.policy.shifts],
         "ratios": list(project.search.ratios),
-        "model": {"sha256": inputs.model.sha256, "source": inputs.model.source},
+        "model": {
+            "sha256": inputs.model.sha256,
+            "source": inputs.model.source,
+            "kwargs": project.model.kwargs,
+        },
         "data": {
             "train": inputs.train.digest,
             "tune": inputs.tune.digest,
@@ -125,7 +128,6 @@ def _workshop(job: Job, inputs: Inputs, run: RunFolder, *, plan_digest: str) -> 
     project = job.project
     train = _labelled(inputs.train, project)
     dense = prunable(inputs.model.module, examples(train, count=EXAMPLES), seed=project.seed)
-    retrain = project.retrain.model_dump(exclude={"recipe"})
 
     def to_onnx(
         model: nn.Module, images: Tensor, metadata: Mapping[str, object]
@@ -143,7 +145,7 @@ def _workshop(job: Job, inputs: Inputs, run: RunFolder, *, plan_digest: str) -> 
             allocation=project.search.allocation,
             align=project.search.align,
         ),
-        recipe=Recipe(**retrain),
+        recipe=recipe(project),
         augment=accounted_shifts(job.policy, seed=project.seed),
         device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         seed=project.seed,
@@ -176,11 +178,21 @@ def _labelled(images: ImageSet, project: Project) -> LabelledImages:
 
 
 def _write_dense(shop: Workshop) -> None:
+    """Write dense.onnx, or check that it is the network at hand: code is in no plan.
+
+    Raises:
+        RunError: the run was begun with another network.
+    """
+    content, _ = shop.serialise(
+        shop.dense.model, examples(shop.train, count=PARITY_IMAGES), shop.metadata
+    )
     if not shop.run.dense.exists():
-        content, _ = shop.serialise(
-            shop.dense.model, examples(shop.train, count=PARITY_IMAGES), shop.metadata
-        )
         write_atomically(shop.run.dense, content)
+    elif shop.run.dense.read_bytes() != content:
+        raise RunError(
+            f"{shop.run.dense} is not this network: the code that builds it has changed since the "
+            "run began, or the file has; give another folder with --run, or delete this one"
+        )
 
 
 def _release(

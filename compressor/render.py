@@ -8,13 +8,11 @@ from compressor.report import Report, StepReport
 def markdown(report: Report) -> str:
     """The report for people: verdict first, then what it rests on."""
     parts = [f"# {_headline(report)}", "", _guarantee(report), ""]
-    parts += [f"- {reason}" for reason in report.reasons]
-    if report.ladder_end:
-        parts.append(f"- {report.ladder_end}")
-    parts += ["", *_cost_table(report), "", *_latency_table(report)]
+    parts += [f"- {reason}" for reason in _reasons(report)]
+    parts += ["", *cost_table(report), "", *latency_table(report)]
     for step in report.steps:
-        parts += ["", f"## Ratio {step.ratio:.2f}: {step.outcome}", "", *_cell_table(step)]
-    parts += ["", "## Prune potential", "", *_potential_table(report)]
+        parts += ["", f"## Ratio {step.ratio:.2f}: {step.outcome}", "", *cell_table(step)]
+    parts += ["", "## Prune potential", "", *potential_table(report)]
     if report.left_alone:
         parts += ["", "## Left alone", ""]
         parts += [f"- {_few(item['modules'])}: {item['reason']}" for item in report.left_alone]
@@ -25,15 +23,13 @@ def markdown(report: Report) -> str:
 def summary(report: Report) -> str:
     """The first screen: verdict, reasons, cost and speed."""
     parts = [_headline(report), ""]
-    parts += [f"  {reason}" for reason in report.reasons]
-    if report.ladder_end:
-        parts.append(f"  {report.ladder_end}")
-    parts += ["", *_cost_table(report), "", *_latency_table(report)]
+    parts += [f"  {reason}" for reason in _reasons(report)]
+    parts += ["", *cost_table(report), "", *latency_table(report)]
     if report.steps:
         shown = next((s for s in report.steps if s.outcome != "accepted"), report.steps[-1])
         if report.accepted_ratio is not None:
             shown = next(s for s in report.steps if s.ratio == report.accepted_ratio)
-        parts += ["", f"ratio {shown.ratio:.2f}: {shown.outcome}", *_cell_table(shown)]
+        parts += ["", f"ratio {shown.ratio:.2f}: {shown.outcome}", *cell_table(shown)]
     return "\n".join(parts)
 
 
@@ -41,6 +37,12 @@ def _headline(report: Report) -> str:
     if report.accepted_ratio is not None:
         return f"ACCEPTED at ratio {report.accepted_ratio:.2f} under {report.policy}"
     return f"{report.verdict.upper()} under {report.policy}: no ratio was accepted"
+
+
+def _reasons(report: Report) -> list[str]:
+    """Why the ladder ended, each reason once."""
+    end = [report.ladder_end] if report.ladder_end else []
+    return list(dict.fromkeys([*report.reasons, *end]))
 
 
 def _guarantee(report: Report) -> str:
@@ -65,7 +67,8 @@ def _table(header: list[str], rows: list[list[str]]) -> list[str]:
     return [line(header), rule, *(line(row) for row in rows)]
 
 
-def _cost_table(report: Report) -> list[str]:
+def cost_table(report: Report) -> list[str]:
+    """Parameters, multiply-adds, size and tune accuracy per ratio."""
     dense = report.dense
     rows = [["dense", "", "", "", f"{dense.size_bytes / 1e6:.2f}", f"{dense.tune_accuracy:.2%}"]]
     rows[0][1:4] = [f"{dense.params:,}", f"{dense.macs / 1e6:.1f}", "-"]
@@ -83,7 +86,8 @@ def _cost_table(report: Report) -> list[str]:
     return _table(["ratio", "parameters", "MMACs", "outcome", "file MB", "tune accuracy"], rows)
 
 
-def _latency_table(report: Report) -> list[str]:
+def latency_table(report: Report) -> list[str]:
+    """Median times and the paired speed-up per batch size."""
     if not report.latency:
         return ["No latency was measured: nothing was accepted."]
     rows = [
@@ -103,7 +107,8 @@ def _latency_table(report: Report) -> list[str]:
     return [*_table(header, rows), "", f"Latency: {where}."]
 
 
-def _cell_table(step: StepReport) -> list[str]:
+def cell_table(step: StepReport) -> list[str]:
+    """Every shift of one ratio."""
     rows = [
         [
             cell.shift + ("" if cell.enforced else " (advisory)"),
@@ -121,7 +126,8 @@ def _cell_table(step: StepReport) -> list[str]:
     return _table([*header, "outcome"], rows)
 
 
-def _potential_table(report: Report) -> list[str]:
+def potential_table(report: Report) -> list[str]:
+    """How far each shift lets the model be pruned."""
     if not report.potentials:
         return ["No ratio was judged."]
 

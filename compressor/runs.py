@@ -6,6 +6,7 @@ under it. A run that was killed goes on from its files, and a folder of another 
 
 import fcntl
 import importlib.metadata
+import io
 import json
 import platform
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from compressor.files import atomic_path, digest, write_atomically
+from compressor.files import digest, write_atomically
+from compressor.wording import few
 from gates import Evidence
 
 _VERSIONED: Final = (
@@ -64,9 +66,12 @@ class RunFolder:
         """Folder of one candidate."""
         return self.path / "candidates" / f"{ratio:.3f}"
 
-    def answers(self, who: str, shift: str) -> Path:
-        """Which images ``who`` ("dense" or a ratio) got right under a shift: bool [n]."""
-        return self.path / "answers" / who / f"{shift}.npy"
+    def answers(self, sha256: str, shift: str) -> Path:
+        """Which images the file with this digest got right under a shift: bool [n].
+
+        By digest, so that a candidate that is made again never inherits another file's answers.
+        """
+        return self.path / "answers" / sha256[:16] / f"{shift}.npy"
 
 
 @contextmanager
@@ -74,11 +79,17 @@ def opened(path: Path) -> Iterator[RunFolder]:
     """The run folder, for this process alone; made if it is not there.
 
     Raises:
-        RunError: another process works in it, or the path is no folder.
+        RunError: another process works in it, the path is no folder, or the folder has files that
+            no run left, which a run could overwrite.
     """
-    if path.exists() and not path.is_dir():
-        raise RunError(f"{path} is a file; give another run folder with --run")
-    path.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise RunError(
+            f"{path} cannot be a folder, for there is a file in its place; give another run "
+            "folder with --run"
+        ) from error
+    _check_own(path)
     with (path / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,6 +97,9 @@ def opened(path: Path) -> Iterator[RunFolder]:
             raise RunError(
                 f"another run is working in {path}; wait for it, or give another folder with --run"
             ) from busy
+        # What a killed process was about to write.
+        for leftover in path.rglob(".*.tmp"):
+            leftover.unlink()
         yield RunFolder(path=path)
 
 
@@ -97,8 +111,7 @@ def lock_plan(run: RunFolder, plan: Plan) -> str:
     """
     text = json.dumps(plan, indent=2, sort_keys=True) + "\n"
     if run.plan.exists():
-        found = json.loads(run.plan.read_text(encoding="utf-8"))
-        differing = _differences(found, json.loads(text))
+        differing = _differences(_read_plan(run), json.loads(text))
         if differing:
             raise RunError(
                 f"{run.path} belongs to another job: {'; '.join(differing[:5])}; give another "
@@ -151,8 +164,28 @@ def read_answers(path: Path) -> NDArray[np.bool_] | None:
 
 def write_answers(path: Path, answers: NDArray[np.bool_]) -> None:
     """Save answers [n]."""
-    with atomic_path(path) as temporary, temporary.open("wb") as file:
-        np.save(file, answers)
+    content = io.BytesIO()
+    np.save(content, answers)
+    write_atomically(path, content.getvalue())
+
+
+def _check_own(path: Path) -> None:
+    names = {entry.name for entry in path.iterdir()}
+    foreign = [n for n in sorted(names) if n != ".lock" and not n.startswith(".plan.lock.")]
+    if "plan.lock" not in names and foreign:
+        raise RunError(
+            f"{path} holds {few(foreign)}, and no plan.lock: it is not the folder of a run; give "
+            "an empty or a new one with --run"
+        )
+
+
+def _read_plan(run: RunFolder) -> object:
+    try:
+        return json.loads(run.plan.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(
+            f"{run.plan} is damaged ({error}); give another folder with --run, or delete this one"
+        ) from error
 
 
 def _differences(old: object, new: object, *, path: str = "") -> list[str]:

@@ -19,7 +19,7 @@ class Terminal:
     """A ``Watch`` that writes to standard error, so that standard output stays the report's."""
 
     def __init__(self) -> None:
-        self._console = Console(file=sys.stderr, highlight=False)
+        self._console = Console(file=sys.stderr, highlight=False, emoji=False)
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(),

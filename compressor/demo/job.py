@@ -1,5 +1,6 @@
 """The demo's preparations: draw the data, train the network, write what a user would have."""
 
+import io
 from pathlib import Path
 from typing import Final
 
@@ -51,7 +52,8 @@ def prepare(folder: Path, *, watch: Watch) -> None:
             _draw(folder / f"{name}.npz", seed=seed)
     if not (folder / "model.pt").exists():
         _train(folder, watch=watch)
-    write_atomically(folder / "compress.yaml", PROJECT.encode())
+    if not (folder / "compress.yaml").exists():
+        write_atomically(folder / "compress.yaml", PROJECT.encode())
 
 
 def _draw(path: Path, *, seed: int) -> None:
@@ -79,8 +81,10 @@ def _train(folder: Path, *, watch: Watch) -> None:
     ).model
     found = accuracy(trained, _labelled(*draw(count=UNSEEN, seed=3)), device=device)
     watch.say(f"the dense network names {found:.2%} of the unseen signs right")
-    with atomic_path(folder / "model.pt") as temporary:
-        torch.save(trained.state_dict(), temporary)
+    # By way of memory: torch hides what the disk said behind an error of its own.
+    content = io.BytesIO()
+    torch.save(trained.state_dict(), content)
+    write_atomically(folder / "model.pt", content.getvalue())
 
 
 def _images(path: Path) -> LabelledImages:

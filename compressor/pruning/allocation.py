@@ -104,8 +104,13 @@ def allocate(
         UnreachableRatioError: no choice comes within ``SHARE_TOLERANCE``; says what does.
     """
     ladder = _Ladder(model, groups, scores, alignment=alignment, dense_units=dense_units)
-    most = round((1.0 - ratio + SHARE_TOLERANCE) * dense_params)
-    least = round((1.0 - ratio - SHARE_TOLERANCE) * dense_params)
+    most = (1.0 - ratio + SHARE_TOLERANCE) * dense_params
+    least = (1.0 - ratio - SHARE_TOLERANCE) * dense_params
+    if ladder.params < least:
+        raise UnreachableRatioError(
+            f"a ratio of {ratio:.2f} cannot be reached: {1.0 - ladder.params / dense_params:.3f} "
+            "of the parameters are gone already; ratios must rise"
+        )
     while ladder.params > most:
         ready = sorted(ladder.blocks(), key=priority)
         fitting = (b for b in ready if ladder.params - ladder.saving(b) >= least)
@@ -117,8 +122,9 @@ def allocate(
         reached = 1.0 - ladder.params / dense_params
         raise UnreachableRatioError(
             f"a ratio of {ratio:.2f} cannot be reached with widths in multiples of "
-            f"{alignment.multiple}: the nearest choice removes {reached:.3f} of the parameters; "
-            "ask for that, use a smaller alignment (search.align), or stop the ladder before it"
+            f"{alignment.multiple}: the nearest choice found removes {reached:.3f} of the "
+            "parameters; ask for that, use a smaller alignment (search.align), or stop the "
+            "ladder before it"
         )
     return ladder.kept()
 
@@ -154,7 +160,7 @@ class _Ladder:
         }
         self._touched = {g.name: _touched(g, shapes) for g in groups}
         self._next = {name: self._block(name) for name in self._groups if self._can_give(name)}
-        self.params = sum(math.prod(shape) for shape in shapes.values())
+        self.params = sum(p.numel() for p in model.parameters())  # shared ones once
 
     def blocks(self) -> list[Block]:
         """The next block of every group that may still give one."""
@@ -233,7 +239,7 @@ def _touched(
     ]
 
 
-def _exchange(ladder: _Ladder, *, least: int, most: int) -> bool:
+def _exchange(ladder: _Ladder, *, least: float, most: float) -> bool:
     """Give one block back and take another, where that lands in range."""
     for name in list(ladder.kept()):
         returned = ladder.restore(name)

@@ -25,7 +25,8 @@ def cost(model: nn.Module, example: Tensor) -> Cost:
     normalisations, activations and additions are not.
     """
     twin = copy.deepcopy(model).eval()
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    # Not inference_mode: counting takes some operations apart, which that mode forbids.
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         twin(example[:1])
     return Cost(params=count_params(model), macs=int(counter.get_total_flops()) // 2)
 

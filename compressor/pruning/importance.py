@@ -4,6 +4,7 @@ An importance maps a group to one score per unit; higher is kept. Scores of diff
 are not on one scale: allocation normalises them.
 """
 
+import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -110,10 +111,12 @@ def score(
 
     if not criterion.needs_gradients:
         return all_groups({})
+    # On a copy: a frozen layer has a gradient too, and test mode stays here.
+    twin = copy.deepcopy(model).eval().requires_grad_()
     total: dict[str, Tensor] = {}
     count = 0
     for images, labels in batches:
-        found = all_groups(_gradients(model, images, labels))
+        found = all_groups(_gradients(twin, images, labels))
         total = {name: total.get(name, torch.zeros(())) + found[name] for name in found}
         count += 1
     if count == 0:
@@ -130,23 +133,20 @@ def _tensors(model: nn.Module) -> dict[tuple[str, str], Tensor]:
 
 
 def _gradients(model: nn.Module, images: Tensor, labels: Tensor) -> dict[tuple[str, str], Tensor]:
-    """Gradient of the mean cross-entropy in test mode, without touching ``.grad``."""
-    names = [
-        (module, tensor)
+    """Gradient of the mean cross-entropy for every parameter."""
+    parameters = {
+        (module, tensor): value
         for module, layer in model.named_modules()
         for tensor, value in layer.named_parameters(recurse=False)
-        if value.requires_grad
-    ]
-    modules = dict(model.named_modules())
-    parameters = [getattr(modules[module], tensor) for module, tensor in names]
-    training = model.training
-    try:
-        loss = nn.functional.cross_entropy(model.eval()(images), labels)
-        # A parameter that the loss does not reach has gradient zero.
-        found = torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
-    finally:
-        model.train(training)
-    return {name: gradient.cpu().float() for name, gradient in zip(names, found, strict=True)}
+    }
+    loss = nn.functional.cross_entropy(model(images), labels)
+    found = torch.autograd.grad(
+        loss,
+        list(parameters.values()),
+        allow_unused=True,
+        materialize_grads=True,  # a parameter that the loss does not reach has gradient zero
+    )
+    return {name: gradient.cpu().float() for name, gradient in zip(parameters, found, strict=True)}
 
 
 def _weights_of(group: ChannelGroup, *, roles: Sequence[str]) -> list[Slice]:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,17 @@ EQUIVALENCE_LIMIT = 1e-4
 Right cuts stay below 2e-6 in float32 (accumulation order); a channel mapped to the wrong place
 shows up at 0.1 and more, so the limit is far from both.
 """
+
+# Whatever a user's forward raises on widths that it does not expect.
+_FORWARD_ERRORS: Final = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 Kept = Mapping[str, Sequence[int]]
 """Per group name, the units that stay. A missing name keeps its whole group."""
@@ -31,6 +42,9 @@ def cut(model: nn.Module, groups: Sequence[ChannelGroup], kept: Kept) -> nn.Modu
         model: the network that ``groups`` describes; not changed.
         groups: its channel groups.
         kept: the units to keep.
+
+    Raises:
+        SurgeryError: nothing of a layer would be left.
     """
     smaller = copy.deepcopy(model)
     modules, originals = dict(smaller.named_modules()), dict(model.named_modules())
@@ -58,19 +72,19 @@ def self_test(
         example: inputs [n c h w].
 
     Raises:
-        SurgeryError: the outputs differ, changed shape or dtype, or cannot be compared.
+        SurgeryError: ``after`` does not run, or the outputs differ, changed shape or dtype, or
+            cannot be compared.
     """
-    masked = _with_columns_zeroed(before, groups, kept)
-    with torch.inference_mode():
-        expected = masked.eval()(example)
-        found = copy.deepcopy(after).eval()(example)
+    expected = _output(_with_columns_zeroed(before, groups, kept), example)
+    found = _output(copy.deepcopy(after), example)
     if found.shape != expected.shape or found.dtype != expected.dtype:
         raise SurgeryError(
             f"the output was {tuple(expected.shape)} {expected.dtype} and became "
             f"{tuple(found.shape)} {found.dtype}"
         )
-    if not bool(torch.isfinite(found).all()):
-        raise SurgeryError("the pruned network's output is not finite")
+    for name, output in (("dense", expected), ("pruned", found)):
+        if not bool(torch.isfinite(output).all()):
+            raise SurgeryError(f"the {name} network's output is not finite")
     scale = float(expected.abs().max())
     if scale == 0.0:
         raise SurgeryError("the output is zero everywhere, so a wrong cut could not be seen")
@@ -123,10 +137,22 @@ def _complaint(
         self_test(model, cut(model, groups, kept), groups, kept, example)
     except SurgeryError as error:
         return str(error)
-    except (RuntimeError, ValueError, IndexError, TypeError, AssertionError) as error:
-        # Whatever a user's forward raises on widths it does not expect.
-        return f"the network no longer runs: {str(error).splitlines()[0]}"
+    except (IndexError, RuntimeError) as error:
+        return f"the channels that the tracer found do not exist: {_first_line(error)}"
     return ""
+
+
+def _output(model: nn.Module, example: Tensor) -> Tensor:
+    try:
+        with torch.inference_mode():
+            output: Tensor = model.eval()(example)
+    except _FORWARD_ERRORS as error:
+        raise SurgeryError(f"the network no longer runs: {_first_line(error)}") from error
+    return output
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _with_columns_zeroed(model: nn.Module, groups: Sequence[ChannelGroup], kept: Kept) -> nn.Module:
@@ -145,8 +171,11 @@ def _with_columns_zeroed(model: nn.Module, groups: Sequence[ChannelGroup], kept:
 def _remove(module: nn.Module, tensor: str, *, dim: int, positions: Sequence[int]) -> None:
     value: Tensor = getattr(module, tensor)
     gone = set(positions)
-    stays = torch.tensor([i for i in range(value.shape[dim]) if i not in gone], device=value.device)
-    smaller = value.detach().index_select(dim, stays).contiguous()
+    stays = [i for i in range(value.shape[dim]) if i not in gone]
+    if not stays:
+        raise SurgeryError(f"the cut would leave nothing of a {type(module).__name__}'s {tensor}")
+    index = torch.tensor(stays, device=value.device)
+    smaller = value.detach().index_select(dim, index).contiguous()
     if isinstance(value, nn.Parameter):
         setattr(module, tensor, nn.Parameter(smaller, requires_grad=value.requires_grad))
     else:

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from compressor.pruning.groups import CUTTABLE, ChannelGroup, LeftAlone, RawGroup, Touch, assemble
+from compressor.pruning.assembly import CUTTABLE, RawGroup, Touch, assemble
+from compressor.pruning.groups import ChannelGroup, LeftAlone
 
 TIME_LIMIT_S = 30.0
 """Seconds that the tracing may take; a ResNet-50 needs under one."""
@@ -40,8 +41,11 @@ def trace(
         TraceError: the model cannot be traced, or not within the limit.
     """
     _refuse_wrappers(model)
-    twin = copy.deepcopy(model).cpu().eval()
-    twin.requires_grad_()  # tracing follows gradients: a frozen layer would be invisible
+    try:
+        twin = copy.deepcopy(model).cpu().eval()
+        twin.requires_grad_()  # tracing follows gradients: a frozen layer would be invisible
+    except RuntimeError as error:
+        raise TraceError(f"the model cannot be copied for tracing: {error}") from error
     raw = _in_a_child(twin, example[:2].detach().cpu(), time_limit_s=time_limit_s)
     return assemble(raw, dict(model.named_modules()))
 

@@ -1,6 +1,6 @@
 """A project as a user would have it, small enough to be compressed in seconds."""
 
-import os
+import functools
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +43,17 @@ retrain: {epochs: 2, lr: 0.02, batch_size: 100, augment: [crop]}
 search: {ratios: [0.2, 0.4], align: 1}
 latency: {batches: [1], seconds: 0.2, provider: cpu}
 """
+
+JOBS = {
+    "accepted": ((), "lenient"),
+    # Retraining teaches wrong labels.
+    "rejected": (("data.train={npz: mislabelled.npz}", "retrain.distill=0"), "lenient"),
+    "undecided": ((), "strict"),
+    "too few images": ((), "hungry"),
+    "no ratio": (("search.align=64",), "lenient"),
+    "end of the widths": (("search.ratios=[0.48, 0.6]", "search.align=32"), "lenient"),
+}
+"""Settings and policy of jobs, by what comes of them."""
 
 
 def _draw(count: int, *, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -105,6 +116,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         images, labels = _draw(count, seed=seed)
         np.savez(folder / f"{name}.npz", images=images, labels=labels, classes=list("rgby"))
     torch.save(_trained(*_draw(1000, seed=1)), folder / "model.pt")
+    images, labels = _draw(1000, seed=1)
+    classes = list("rgby")
+    np.savez(folder / "mislabelled.npz", images=images, labels=(labels + 1) % 4, classes=classes)
     (folder / "compress.yaml").write_text(PROJECT)
     for name, (tolerance, count) in {
         "lenient": (0.1, 200),
@@ -120,9 +134,11 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(root: Path) -> Callable[..., list[str]]:
     """The words of a command line, without its first: the model, a policy, a run, settings."""
 
-    def words(run: Path, *settings: str, policy: str = "lenient", model: str = "") -> list[str]:
-        words = [model or str(root / "model.pt"), "--policy", str(root / f"{policy}.yaml")]
-        words += ["--project", str(root / "compress.yaml"), "--run", str(run)]
+    def words(
+        run: Path, *settings: str, policy: str = "lenient", model: str = "", home: Path = root
+    ) -> list[str]:
+        words = [model or str(home / "model.pt"), "--policy", str(home / f"{policy}.yaml")]
+        words += ["--project", str(home / "compress.yaml"), "--run", str(run)]
         return [*words, *(word for setting in settings for word in ("--set", setting))]
 
     return words
@@ -136,6 +152,31 @@ def compress() -> Callable[..., Result]:
         return CliRunner().invoke(main, words)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def finished(
+    command: Callable[..., list[str]],
+    compress: Callable[..., Result],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str], tuple[Path, Result]]:
+    """The run folder and the output of each job in JOBS; every job is run once."""
+
+    @functools.cache
+    def run(name: str) -> tuple[Path, Result]:
+        settings, policy = JOBS[name]
+        folder = tmp_path_factory.mktemp("runs") / name
+        return folder, compress(*command(folder, *settings, policy=policy))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def accepted(finished: Callable[[str], tuple[Path, Result]]) -> Path:
+    """The folder of a run that was accepted."""
+    folder, result = finished("accepted")
+    assert result.exit_code == 0, result.output
+    return folder
 
 
 @pytest.fixture(scope="session")

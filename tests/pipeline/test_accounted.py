@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from compressor.accounted import accounted_shifts
+from compressor.training.retrain import Augment
+from gates.shifts import shifted
+from policies import Policy, ShiftRule, load_policy
+
+COUNT = 400
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(256, size=(COUNT, 3, 8, 8)).astype(np.uint8)
+IDS = RNG.integers(2**63, size=COUNT).astype(np.uint64)
+
+
+def policy(*rules: ShiftRule) -> Policy:
+    return Policy(
+        apiVersion="compress/v1", name="p", summary="s", alpha=0.05, min_images=1, shifts=rules
+    )
+
+
+def rule(name: str, *, accounted: bool) -> ShiftRule:
+    severity = None if name == "clean" else 5
+    return ShiftRule(
+        name=name, severity=severity, tolerance=0.1, reason="a test", accounted=accounted
+    )
+
+
+NOISE = policy(rule("clean", accounted=False), rule("gaussian_noise", accounted=True))
+
+
+def augment_of(policy: Policy, *, seed: int = 0) -> Augment:
+    augment = accounted_shifts(policy, seed=seed)
+    assert augment is not None
+    return augment
+
+
+def changed(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    different: NDArray[np.bool_] = (images != IMAGES).any(axis=(1, 2, 3))
+    return different
+
+
+def test_a_policy_that_accounts_for_nothing_gives_no_augmentation() -> None:
+    assert accounted_shifts(policy(rule("brightness", accounted=False)), seed=0) is None
+    assert accounted_shifts(load_policy("nominal"), seed=0) is None
+
+
+@given(epoch=st.integers(0, 1000), seed=st.integers(0, 2**31))
+def test_same_images_ids_and_epoch_give_the_same_images(epoch: int, seed: int) -> None:
+    first, second = (augment_of(NOISE, seed=seed)(IMAGES, IDS, epoch) for _ in range(2))
+    assert (first == second).all()
+
+
+def test_images_that_are_given_are_left_alone() -> None:
+    before = IMAGES.copy()
+    augment_of(NOISE)(IMAGES, IDS, 0)
+    assert (before == IMAGES).all()
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("names", [("gaussian_noise",), ("gaussian_noise", "contrast")])
+def test_about_half_of_the_images_stay_clean(names: tuple[str, ...]) -> None:
+    augment = augment_of(policy(*(rule(name, accounted=True) for name in names)))
+    moved = np.array([changed(augment(IMAGES, IDS, epoch)).sum() for epoch in range(25)])
+    # Binomial over 10,000 draws: the standard deviation is half a percent.
+    assert moved.sum() / (25 * COUNT) == pytest.approx(0.5, abs=0.02)
+
+
+def test_every_accounted_shift_is_used_and_no_other() -> None:
+    rules = policy(
+        rule("contrast", accounted=True),
+        rule("brightness", accounted=True),
+        rule("impulse_noise", accounted=False),
+    )
+    seen = augment_of(rules)(IMAGES, IDS, 0)
+    matching = {
+        name: (seen == shifted(IMAGES, IDS, name=name, severity=severity, seed=0)).all((1, 2, 3))
+        for name, severity in (("clean", None), ("contrast", 5), ("brightness", 5))
+    }
+    assert np.logical_or.reduce(list(matching.values())).all()
+    assert all(found.any() for found in matching.values())
+
+
+def test_another_epoch_and_another_seed_draw_anew() -> None:
+    images = [
+        augment_of(NOISE)(IMAGES, IDS, 0),
+        augment_of(NOISE)(IMAGES, IDS, 1),
+        augment_of(NOISE, seed=1)(IMAGES, IDS, 0),
+    ]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        both = changed(images[one]) & changed(images[other])
+        same = (images[one] == images[other]).all(axis=(1, 2, 3))
+        assert both.any() and not (same & both).any()
+        assert (changed(images[one]) != changed(images[other])).any()
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_draws_are_never_those_of_the_gate(seed: int) -> None:
+    gate = shifted(IMAGES, IDS, name="gaussian_noise", severity=5, seed=seed)
+    for epoch in range(10):
+        assert not (augment_of(NOISE, seed=seed)(IMAGES, IDS, epoch) == gate).all((1, 2, 3)).any()

@@ -1,0 +1,92 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+
+import compressor.demo.job
+import compressor.pipeline
+from compressor.config import load_project
+from compressor.demo.job import prepare
+from compressor.demo.network import DEMO_TRAINING
+from compressor.demo.signs import CLASSES
+from compressor.models import load_model
+from compressor.terminal import Silent
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A demo of few images and one epoch."""
+    monkeypatch.setattr(compressor.demo.job, "IMAGES", 300)
+    monkeypatch.setattr(compressor.demo.job, "UNSEEN", 100)
+    monkeypatch.setattr(compressor.demo.job, "DEMO_TRAINING", replace(DEMO_TRAINING, epochs=1))
+
+
+@pytest.mark.usefixtures("small")
+def test_what_is_prepared_is_a_project_that_loads(tmp_path: Path) -> None:
+    prepare(tmp_path, watch=Silent())
+    project = load_project(tmp_path / "compress.yaml")
+    model = load_model(tmp_path / "model.pt", factory=project.model.factory, root=tmp_path)
+    parameters = sum(weight.numel() for weight in model.module.parameters())
+    assert parameters > 100_000
+    for name in ("train", "gate"):
+        with np.load(tmp_path / f"{name}.npz") as archive:
+            assert archive["images"].shape == (300, 32, 32, 3) or archive["images"].shape == (
+                300,
+                3,
+                32,
+                32,
+            )
+            assert tuple(archive["classes"]) == CLASSES
+
+
+@pytest.mark.usefixtures("small")
+def test_what_is_there_already_stays(tmp_path: Path) -> None:
+    prepare(tmp_path, watch=Silent())
+    edited = (tmp_path / "compress.yaml").read_text() + "seed: 5\n"
+    (tmp_path / "compress.yaml").write_text(edited)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    prepare(tmp_path, watch=Silent())
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.usefixtures("small")
+def test_demo_is_the_main_job_with_the_commands_a_user_would_type(
+    compress: Callable[..., Result], tmp_path: Path
+) -> None:
+    folder = tmp_path / "demo"
+    result = compress(
+        "demo", "--folder", str(folder), "--policy", "nominal", "--policy", "standard"
+    )
+    assert result.exit_code == 4, result.output
+    for policy in ("nominal", "standard"):
+        assert f"$ cd {folder} && compress model.pt --policy {policy}" in result.stderr
+        assert f"UNDECIDED under {policy}" in result.stdout
+        assert (folder / "runs" / f"model-{policy}" / "report.json").exists()
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_during_the_preparations_is_130(
+    compress: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compressor.demo.job, "prepare", interrupt)
+    result = compress("demo", "--folder", str(tmp_path))
+    assert result.exit_code == 130
+    assert result.stderr == "compress: interrupted\n"
+
+
+@pytest.mark.usefixtures("small")
+def test_ctrl_c_under_one_policy_does_not_go_on_to_the_next(
+    compress: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compressor.pipeline, "compress", interrupt)
+    result = compress("demo", "--folder", str(tmp_path))
+    assert result.exit_code == 130
+    assert "--policy standard" in result.stderr
+    assert "--policy safety-critical" not in result.stderr
+    assert "give the same command again" in result.stderr

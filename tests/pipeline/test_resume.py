@@ -1,0 +1,243 @@
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import onnx
+import pytest
+from click.testing import Result
+
+import compressor.climb
+from compressor.files import sha256_of
+
+KILLS = 10
+
+# Importing torch takes longer than the whole job: it is done once, and every attempt is a fork.
+DRIVER = """
+import json, os, random, signal, sys, time
+import compressor.files, compressor.pipeline, compressor.render, compressor.terminal
+from compressor.cli import main
+
+words, undisturbed, kills = json.loads(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3])
+rng = random.Random(0)
+
+def start(words, *, writes=None):
+    process = os.fork()
+    if process:
+        return process
+    log = os.open("log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1), os.dup2(log, 2)
+    if writes:
+        left, fsync = [writes], os.fsync
+        def fatal(handle):
+            left[0] -= 1
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            fsync(handle)
+        os.fsync = fatal
+    try:
+        main(words)
+    except SystemExit as end:
+        os._exit(end.code)
+    finally:
+        os._exit(1)
+
+begin = time.monotonic()
+codes = [os.waitstatus_to_exitcode(os.waitpid(start(undisturbed), 0)[1])]
+seconds = time.monotonic() - begin
+run = words[words.index("--run") + 1]
+killed = leftovers = 0
+while killed < kills:
+    if killed % 2:
+        process = start(words, writes=rng.randint(1, 9))
+    else:
+        process = start(words)
+        time.sleep(rng.uniform(0.2, 0.7) * seconds)
+        os.kill(process, signal.SIGKILL)
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    if status != -signal.SIGKILL:
+        break
+    killed += 1
+    leftovers += any(n.endswith(".tmp") for _, _, names in os.walk(run) for n in names)
+codes.append(os.waitstatus_to_exitcode(os.waitpid(start(words), 0)[1]))
+print(json.dumps({"codes": codes, "killed": killed, "leftovers": leftovers, "seconds": seconds}))
+"""
+
+RATIOS = "search.ratios=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]"
+
+
+def decided(folder: Path) -> dict[str, bytes]:
+    """Everything in a run folder that the verdict rests on, by relative path."""
+    names = ("plan.lock", "dense.onnx", "model.onnx", "evidence.jsonl")
+    files = [folder / name for name in names]
+    files += [*folder.glob("answers/*/*"), *folder.glob("candidates/*/*.onnx")]
+    return {str(f.relative_to(folder)): f.read_bytes() for f in files}
+
+
+def found(folder: Path) -> dict[str, Any]:
+    """What a report says, without what is measured with a clock."""
+    report: dict[str, Any] = json.loads((folder / "report.json").read_text())
+    for step in report["steps"]:
+        for epoch in step["epochs"]:
+            del epoch["seconds"]
+    return {k: v for k, v in report.items() if k not in {"seconds", "latency", "command"}}
+
+
+def temporary(folder: Path) -> list[Path]:
+    return list(folder.rglob("*.tmp"))
+
+
+def test_a_run_killed_ten_times_ends_as_one_that_was_never_disturbed(
+    root: Path, command: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"  # a project of its own: the first kills hit its empty cache
+    shutil.copytree(root, home, ignore=shutil.ignore_patterns(".compress-cache"))
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    words = command(killed, RATIOS, home=home), command(undisturbed, RATIOS)
+    process = subprocess.run(
+        [sys.executable, "-c", DRIVER, *map(json.dumps, words), str(KILLS)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    told = json.loads(process.stdout)
+    assert told["codes"] == [0, 0], (tmp_path / "log").read_text()
+    assert told["killed"] == KILLS, "the job ended before it could be killed often enough"
+    assert told["leftovers"], "no kill hit a write: nothing was shown about half-written files"
+    assert decided(killed) == decided(undisturbed)
+    assert found(killed) == found(undisturbed)
+    assert temporary(killed) == []
+    assert not list(killed.rglob("training.safetensors"))
+
+
+def test_a_full_disk_is_told_and_leaves_no_half_written_file(
+    accepted: Path,
+    command: Callable[..., list[str]],
+    compress: Callable[..., Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, fsync, left = tmp_path / "run", os.fsync, [0]
+
+    def full(handle: int) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(handle)
+
+    for writes in (1, 2, 5, 9, 100):
+        left[0] = writes
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            result = compress(*command(run))
+        assert temporary(run) == []
+        if writes < 100:
+            assert result.exit_code == 2, result.output
+            assert "cannot write: No space left on device; free some space" in result.stderr
+    assert result.exit_code == 0, result.output
+    assert decided(run) == decided(accepted)
+
+
+@pytest.mark.parametrize("limit", [30_000, 70_000, 100_000])
+def test_a_file_that_may_not_grow_is_told_and_not_left_behind(
+    accepted: Path, script: Path, command: Callable[..., list[str]], tmp_path: Path, limit: int
+) -> None:
+    """Real writes that fail: of the dense file, of a checkpoint."""
+    limited = (
+        "import os, resource, sys\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))\n"
+        "os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", limited, script, *command(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 2, process.stderr
+    assert "cannot write" in process.stderr
+    assert "File too large" in process.stderr
+    assert "Traceback" not in process.stderr
+    assert temporary(tmp_path) == []
+    assert all(f.stat().st_size < limit for f in tmp_path.rglob("*"))
+
+
+@pytest.fixture
+def copied(accepted: Path, tmp_path: Path) -> Path:
+    """A run like the accepted one, to be spoilt."""
+    return Path(shutil.copytree(accepted, tmp_path / "run"))
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "weights.safetensors"])
+def test_a_damaged_candidate_is_told_and_made_again_once_deleted(
+    accepted: Path,
+    copied: Path,
+    command: Callable[..., list[str]],
+    compress: Callable[..., Result],
+    name: str,
+) -> None:
+    folder = copied / "candidates" / "0.400"
+    content = bytearray((folder / name).read_bytes())
+    content[-1] ^= 1
+    (folder / name).write_bytes(content)
+    told = compress(*command(copied))
+    assert told.exit_code == 2
+    assert f"{folder / name} is not the file that the run wrote; delete {folder}" in told.stderr
+    shutil.rmtree(folder)
+    assert compress(*command(copied)).exit_code == 0
+    assert decided(copied) == decided(accepted)
+
+
+def test_a_candidate_that_was_made_anew_is_judged_anew(
+    copied: Path, command: Callable[..., list[str]], compress: Callable[..., Result]
+) -> None:
+    """On a GPU a candidate may come out otherwise the second time; here, its weights are."""
+    folder = copied / "candidates" / "0.400"
+    record = json.loads((folder / "candidate.json").read_text())
+    made_again = onnx.load(copied / "candidates" / "0.200" / "model.onnx")
+    made_again.producer_name = "made again"
+    onnx.save(made_again, folder / "model.onnx")
+    record["sha256"] = sha256_of(folder / "model.onnx")
+    (folder / "candidate.json").write_text(json.dumps(record))
+    result = compress(*command(copied))
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in (copied / "evidence.jsonl").read_text().splitlines()]
+    assert [line["candidate"] for line in lines if line["ratio"] == 0.4] == 3 * [record["sha256"]]
+    assert len(lines) == 6
+    by_shift = {ratio: [e["counts"] for e in lines if e["ratio"] == ratio] for ratio in (0.2, 0.4)}
+    assert by_shift[0.4] == by_shift[0.2], "the file of ratio 0.20 was judged"
+
+
+def test_a_dense_file_of_another_network_is_refused(
+    copied: Path, command: Callable[..., list[str]], compress: Callable[..., Result]
+) -> None:
+    """The plan holds the weights' digest, not the code's of the factory that builds the network."""
+    shutil.copyfile(copied / "model.onnx", copied / "dense.onnx")
+    result = compress(*command(copied))
+    assert result.exit_code == 2
+    assert "the code that builds it has changed since the run began" in result.stderr
+
+
+def test_answers_that_are_there_are_not_measured_twice(
+    copied: Path,
+    command: Callable[..., list[str]],
+    compress: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spy = Mock(wraps=compressor.climb.right_answers)
+    monkeypatch.setattr(compressor.climb, "right_answers", spy)
+    before = decided(copied)
+    next(copied.glob("answers/*/brightness-2.npy")).unlink()
+    lines = (copied / "evidence.jsonl").read_text().splitlines(keepends=True)
+    (copied / "evidence.jsonl").write_text("".join(lines[:2]))
+    assert compress(*command(copied)).exit_code == 0
+    assert [call.kwargs["shift"] for call in spy.call_args_list] == ["brightness"]
+    assert decided(copied) == before
