@@ -21,7 +21,7 @@ from compressor.pruning.allocation import ALLOCATIONS
 from compressor.pruning.importance import IMPORTANCES
 from compressor.training.recipe import Recipe
 from exporters.providers import Provider, choose
-from gates.shifts import ShiftError, parameters
+from gates.shifts import SMALLEST_SIDE, ShiftError, parameters
 from policies import Policy
 
 
@@ -75,8 +75,11 @@ def check_search(job: Job) -> None:
     side = min(job.project.input.size[1:])
     for rule in job.policy.shifts:
         parameters(rule.name, severity=rule.severity, profile=job.policy.profile, side=side)
-    if job.project.input.size[0] not in {1, 3}:
-        raise ShiftError("the gate's shifts need images of 1 or 3 channels; see input.size")
+    if job.project.input.size[0] not in {1, 3} or side < SMALLEST_SIDE:
+        raise ShiftError(
+            f"input.size is {list(job.project.input.size)}, and the gate's shifts need images of 1 "
+            f"or 3 channels, at least {SMALLEST_SIDE} pixels high and wide"
+        )
 
 
 def recipe(project: Project) -> Recipe:

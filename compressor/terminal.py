@@ -43,7 +43,8 @@ class Terminal:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bars.stop()
+        if self._console.is_terminal:  # elsewhere, stopping what never started prints a line
+            self._bars.stop()
 
     def say(self, text: str) -> None:
         """One line, kept above the bars."""

@@ -20,7 +20,7 @@ SHARE_TOLERANCE = 0.01
 
 
 class UnreachableRatioError(ValueError):
-    """No aligned choice of channels removes the asked share."""
+    """No aligned choice of channels was found that removes the asked share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,8 @@ def allocate(
         priority: an entry of ``ALLOCATIONS``.
 
     Raises:
-        UnreachableRatioError: no choice comes within ``SHARE_TOLERANCE``; says what does.
+        UnreachableRatioError: no choice that was found comes within ``SHARE_TOLERANCE``; says
+            what the nearest removes.
     """
     ladder = _Ladder(model, groups, scores, alignment=alignment, dense_units=dense_units)
     most = (1.0 - ratio + SHARE_TOLERANCE) * dense_params

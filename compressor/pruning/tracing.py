@@ -94,7 +94,9 @@ def _report(model: nn.Module, example: Tensor, sender: Connection) -> None:
     torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
     warnings.simplefilter("ignore")  # torch-pruning's advice is for interactive use
     try:
-        sender.send(_raw_groups(model, example))
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            raw = _raw_groups(model, example)
+        sender.send(raw)
     except Exception as error:  # noqa: BLE001 # whatever a user's forward raises goes to the parent
         sender.send(f"the model cannot be traced: {type(error).__name__}: {error}")
 

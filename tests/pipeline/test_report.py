@@ -3,12 +3,13 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 from click.testing import Result
 
-import compressor.climb
 from compressor.files import digest, sha256_of
 from compressor.inputs import Job
 from compressor.pipeline import compress as compressed
@@ -16,6 +17,7 @@ from compressor.report import Report
 from compressor.runs import RunFolder, read_evidence
 from compressor.terminal import Silent
 from gates import Accepted, judge
+from gates.measure import right_answers
 from policies import load_policy
 
 RATIOS = (0.2, 0.4)
@@ -65,8 +67,6 @@ def test_evidence_has_one_line_per_ratio_and_shift(accepted: Path, root: Path) -
 def test_counts_of_the_evidence_are_those_of_the_saved_answers(accepted: Path) -> None:
     run = RunFolder(path=accepted)
     for item in read_evidence(run):
-        import numpy as np
-
         dense = np.load(run.answers(item.dense, item.shift))
         pruned = np.load(run.answers(item.candidate, item.shift))
         assert item.counts.only_dense == int((dense & ~pruned).sum())
@@ -95,13 +95,12 @@ def test_plan_is_written_before_the_gates_images_are_looked_at_whatever_the_run_
 ) -> None:
     run = tmp_path / "quite another name"
     looked: list[bool] = []
-    look = compressor.climb.right_answers
 
-    def spy(*args: object, **kwargs: object) -> object:
+    def spy(*args: Any, **kwargs: Any) -> object:  # noqa: ANN401 # whatever it is called with
         looked.append((run / "plan.lock").exists())
-        return look(*args, **kwargs)  # type: ignore[arg-type] # whatever it was called with
+        return right_answers(*args, **kwargs)
 
-    monkeypatch.setattr(compressor.climb, "right_answers", spy)
+    monkeypatch.setattr("compressor.climb.right_answers", spy)
     report = compressed(job(run), Silent())
     assert looked == [True] * 9  # dense and two candidates under three shifts
     assert report.exit_code == 0

@@ -13,12 +13,14 @@ import onnx
 import pytest
 from click.testing import Result
 
-import compressor.climb
 from compressor.files import sha256_of
+from gates.measure import right_answers
 
 KILLS = 10
 
 # Importing torch takes longer than the whole job: it is done once, and every attempt is a fork.
+# Moments are counted in the attempt's own CPU time, or in files: on a busy machine, too, they are
+# spread over the whole job.
 DRIVER = """
 import json, os, random, signal, sys, time
 import compressor.files, compressor.pipeline, compressor.render, compressor.terminal
@@ -26,6 +28,10 @@ from compressor.cli import main
 
 words, undisturbed, kills = json.loads(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3])
 rng = random.Random(0)
+ticks = os.sysconf("SC_CLK_TCK")
+
+def run_of(words):
+    return words[words.index("--run") + 1]
 
 def start(words, *, writes=None):
     process = os.fork()
@@ -48,28 +54,45 @@ def start(words, *, writes=None):
     finally:
         os._exit(1)
 
-begin = time.monotonic()
-codes = [os.waitstatus_to_exitcode(os.waitpid(start(undisturbed), 0)[1])]
-seconds = time.monotonic() - begin
-run = words[words.index("--run") + 1]
+def spent(process):
+    fields = open(f"/proc/{process}/stat").read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / ticks
+
+def follow(process, at):
+    while True:
+        ended, status = os.waitpid(process, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        if at(process):
+            os.kill(process, signal.SIGKILL)
+        time.sleep(0.01)
+
+begun = total = 0.0
+def measured(process):
+    global begun, total
+    total = max(total, spent(process))
+    if not os.path.exists(os.path.join(run_of(undisturbed), "candidates")):
+        begun = total
+
+codes = [follow(start(undisturbed), measured)]
+rung = (total - begun) / 9
 killed = leftovers = 0
 while killed < kills:
     if killed % 2:
-        process = start(words, writes=rng.randint(1, 9))
+        status = follow(start(words, writes=rng.randint(1, 9)), lambda process: False)
     else:
-        process = start(words)
-        time.sleep(rng.uniform(0.2, 0.7) * seconds)
-        os.kill(process, signal.SIGKILL)
-    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        moment = rng.uniform(0.5 * begun, begun + rung)
+        status = follow(start(words), lambda process: spent(process) > moment)
     if status != -signal.SIGKILL:
         break
     killed += 1
-    leftovers += any(n.endswith(".tmp") for _, _, names in os.walk(run) for n in names)
-codes.append(os.waitstatus_to_exitcode(os.waitpid(start(words), 0)[1]))
-print(json.dumps({"codes": codes, "killed": killed, "leftovers": leftovers, "seconds": seconds}))
+    names = [name for _, _, names in os.walk(run_of(words)) for name in names]
+    leftovers += any(name.endswith(".tmp") for name in names)
+codes.append(follow(start(words), lambda process: False))
+print(json.dumps({"codes": codes, "killed": killed, "leftovers": leftovers}))
 """
 
-RATIOS = "search.ratios=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6]"
+RATIOS = "search.ratios=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]"
 
 
 def decided(folder: Path) -> dict[str, bytes]:
@@ -133,20 +156,20 @@ def test_a_full_disk_is_told_and_leaves_no_half_written_file(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fsync(handle)
 
-    for writes in (1, 2, 5, 9, 100):
+    for writes in (1, 2, 5, 9):
         left[0] = writes
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", full)
             result = compress(*command(run))
+        assert result.exit_code == 2, result.output
+        assert "cannot write: No space left on device; free some space" in result.stderr
         assert temporary(run) == []
-        if writes < 100:
-            assert result.exit_code == 2, result.output
-            assert "cannot write: No space left on device; free some space" in result.stderr
+    result = compress(*command(run))
     assert result.exit_code == 0, result.output
     assert decided(run) == decided(accepted)
 
 
-@pytest.mark.parametrize("limit", [30_000, 70_000, 100_000])
+@pytest.mark.parametrize("limit", [30_000, 100_000])
 def test_a_file_that_may_not_grow_is_told_and_not_left_behind(
     accepted: Path, script: Path, command: Callable[..., list[str]], tmp_path: Path, limit: int
 ) -> None:
@@ -232,8 +255,8 @@ def test_answers_that_are_there_are_not_measured_twice(
     compress: Callable[..., Result],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    spy = Mock(wraps=compressor.climb.right_answers)
-    monkeypatch.setattr(compressor.climb, "right_answers", spy)
+    spy = Mock(wraps=right_answers)
+    monkeypatch.setattr("compressor.climb.right_answers", spy)
     before = decided(copied)
     next(copied.glob("answers/*/brightness-2.npy")).unlink()
     lines = (copied / "evidence.jsonl").read_text().splitlines(keepends=True)

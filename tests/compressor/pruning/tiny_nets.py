@@ -53,7 +53,9 @@ class TinyNet:
     """Layers that must stay as they are, besides the outputs: a part of the reason for each."""
 
 
-def conv(width_in: int, width: int, size: int = 3, *, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+def conv(
+    width_in: int, width: int, size: int = 3, *, stride: int = 1, groups: int = 1
+) -> nn.Conv2d:
     return nn.Conv2d(width_in, width, size, padding=size // 2, stride=stride, groups=groups)
 
 
@@ -160,9 +162,7 @@ def flattened(view: Callable[[Tensor], Tensor]) -> nn.Module:
 
 
 def over(norm: Callable[[int], nn.Module]) -> nn.Module:
-    return classifier(
-        24, stem=conv(3, 16), n1=norm(16), a=Relu(), body=conv(16, 24), b=Relu()
-    )
+    return classifier(24, stem=conv(3, 16), n1=norm(16), a=Relu(), body=conv(16, 24), b=Relu())
 
 
 def grouped_over_two(left: int, right: int) -> nn.Module:
@@ -171,9 +171,7 @@ def grouped_over_two(left: int, right: int) -> nn.Module:
 
 
 def zero_padded_shortcut() -> nn.Module:
-    body = chain(
-        up=conv(16, 32, stride=2), n1=Norm(32), a=Relu(), same=conv(32, 32), n2=Norm(32)
-    )
+    body = chain(up=conv(16, 32, stride=2), n1=Norm(32), a=Relu(), same=conv(32, 32), n2=Norm(32))
     return classifier(
         24, stem=conv(3, 16), n=Norm(16), a=Relu(), block=Do(zero_padded, body=body), b=Relu(),
         body=conv(32, 24), c=Relu(),
@@ -215,8 +213,9 @@ TINY_NETS: Final[Mapping[str, TinyNet]] = {
     "grouped over equal halves": net(lambda: grouped_over_two(16, 16), two__left=UNEVEN),
     "grouped over unequal halves": net(lambda: grouped_over_two(8, 24), two__left=UNEVEN),
     "depthwise": net(
-        lambda: classifier(24, stem=conv(3, 16), n1=Norm(16), a=Relu(), deep=conv(16, 16, groups=16),
-                           n2=Norm(16), b=Relu(), body=conv(16, 24, 1)),
+        lambda: classifier(24, stem=conv(3, 16), n1=Norm(16), a=Relu(),
+                           deep=conv(16, 16, groups=16), n2=Norm(16), b=Relu(),
+                           body=conv(16, 24, 1)),
         "stem", "body",
     ),
     "depthwise, two per channel": net(
