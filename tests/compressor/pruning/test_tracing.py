@@ -131,7 +131,7 @@ def test_a_forward_that_does_not_end_is_given_up_at_the_time_limit() -> None:
     started = time.monotonic()
     said = refusal(chain(stem=conv(3, 8), act=Do(for_ever)), time_limit_s=1.0)
     assert "did not end within 1 s" in said
-    assert time.monotonic() - started < 5.0
+    assert time.monotonic() - started < 20.0
 
 
 def test_two_outputs_are_refused() -> None:

@@ -233,8 +233,9 @@ TINY_NETS: Final[Mapping[str, TinyNet]] = {
     "InstanceNorm": net(lambda: over(lambda n: nn.InstanceNorm2d(n, affine=True)), "stem", "body"),
     "GroupNorm": net(lambda: over(lambda n: nn.GroupNorm(4, n)), "body", stem="n1 (GroupNorm)"),
     "LayerNorm": net(
-        lambda: chain(flat=nn.Flatten(), one=nn.Linear(768, 32), n=nn.LayerNorm(32), a=nn.GELU(),
-                      two=nn.Linear(32, 16), b=Relu(), head=nn.Linear(16, 4)),
+        lambda: chain(p=nn.AvgPool2d(4), flat=nn.Flatten(), one=nn.Linear(48, 32),
+                      n=nn.LayerNorm(32), a=nn.GELU(), two=nn.Linear(32, 16), b=Relu(),
+                      head=nn.Linear(16, 4)),
         "two", one="n (LayerNorm)",
     ),
     "token mixer": net(
