@@ -33,7 +33,7 @@ data:
   tune: {from: train, fraction: 0.1}
   gate: {npz: gate.npz}
 retrain: {recipe: halving, epochs: 2, lr: 0.02, augment: [crop]}   # no flip: signs have sides
-search: {ratios: [0.5, 0.7, 0.75, 0.8, 0.85], of: params}
+search: {ratios: [0.5, 0.7, 0.75, 0.8, 0.85, 0.88, 0.91], of: params}
 latency: {batches: [1, 32], seconds: 5.0}
 """
 
