@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
-from compressor.files import atomic_path
+from compressor.files import write_atomically
 from compressor.training.recipe import TrainingError
 
 
@@ -48,8 +48,8 @@ def save(
     }
     tensors = _prefixed("model.", network.state_dict()) | _prefixed("momentum.", momenta)
     metadata = {"owner": owner, "log": json.dumps([asdict(entry) for entry in log])}
-    with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+    # By way of memory: safetensors hides what the disk said behind an error of its own.
+    write_atomically(path, to_bytes(tensors, metadata=metadata))
 
 
 def resume(

@@ -199,3 +199,20 @@ def job(root: Path) -> Callable[..., Job]:
         )
 
     return made
+
+
+@pytest.fixture
+def refused(compress: Callable[..., Result], tmp_path: Path) -> Callable[..., str]:
+    """What the command line says when it refuses ``words`` with ``code``, leaving nothing."""
+
+    def run(words: list[str], *, code: int) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        result = compress(*words)
+        assert result.exit_code == code, result.output
+        assert result.stdout == ""
+        assert "Traceback" not in result.stderr
+        left = [path for path in sorted(tmp_path.rglob("*")) if path not in before]
+        assert not [path for path in left if "__pycache__" not in str(path)]
+        return result.stderr
+
+    return run

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import Result
 
 from compressor.files import digest
+from compressor.models import load_model
 from compressor.runs import (
     RunError,
     lock_plan,
@@ -165,10 +167,9 @@ def test_a_run_is_not_continued_with_another_model(
     compress: Callable[..., Result],
     tmp_path: Path,
 ) -> None:
-    import torch
-
-    model = torch.load(root / "model.pt", weights_only=False)
-    model[0].weight.data.mul_(1.01)
+    model = load_model(root / "model.pt", root=root).module
+    with torch.no_grad():
+        next(model.parameters()).mul_(1.01)
     torch.save(model, tmp_path / "model.pt")
     result = compress(*command(accepted, model=str(tmp_path / "model.pt")))
     assert result.exit_code == 2
