@@ -294,3 +294,25 @@ def test_a_forward_that_refuses_without_a_word_still_gives_a_reason() -> None:
     sound, left = sound_groups(strict, dense.groups, EXAMPLE, seed=0)
     assert [g.name for g in sound] == ["body"]
     assert [item.reason for item in left] == ["the network no longer runs: AssertionError"]
+
+
+def test_of_two_groups_that_only_go_wrong_together_one_is_cut() -> None:
+    def insist(x: Tensor, body: nn.Module) -> Tensor:
+        made: Tensor = body(x)
+        if x.shape[1] < 16 and made.shape[1] < 24:
+            raise ValueError("only one of you")
+        return made
+
+    dense = found_in("plain")
+    strict = copy.deepcopy(dense.model)
+    inner = strict.get_submodule("body")
+    strict.add_module("body", Do(insist, inner=inner))
+    groups = [
+        replace(g, slices=tuple(
+            replace(s, module="body.inner") if s.module == "body" else s for s in g.slices
+        ))
+        for g in dense.groups
+    ]  # fmt: skip
+    sound, left = sound_groups(strict, groups, EXAMPLE, seed=0)
+    assert len(sound) == 1
+    assert [item.reason for item in left] == ["the network no longer runs: only one of you"]
