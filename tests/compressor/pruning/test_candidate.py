@@ -1,4 +1,5 @@
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -20,8 +21,15 @@ from compressor.pruning.candidate import (
 from compressor.pruning.cost import cost
 from compressor.pruning.groups import ChannelGroup, removed_positions
 from compressor.pruning.importance import IMPORTANCES
-from compressor.pruning.surgery import EQUIVALENCE_LIMIT, Kept, cut
-from tests.compressor.pruning.tiny_nets import CUTTABLE_NETS, EXAMPLE, TINY_NETS, found_in, made
+from compressor.pruning.surgery import EQUIVALENCE_LIMIT, Kept, SurgeryError, cut
+from tests.compressor.pruning.tiny_nets import (
+    CUTTABLE_NETS,
+    EXAMPLE,
+    TINY_NETS,
+    found_in,
+    made,
+    misread,
+)
 
 BATCH = (EXAMPLE, torch.tensor([0, 1, 2, 3]))
 RATIOS = tuple(k / 10 for k in range(1, 10))
@@ -149,6 +157,13 @@ def test_every_method_makes_the_same_candidate_from_the_same_seed(
     once, again = (rung(found_in("u-net"), None, 0.5, method=method, seed=2) for _ in range(2))
     assert (once.plan, once.cost, once.difference) == (again.plan, again.cost, again.difference)
     assert state_of(once.model) == state_of(again.model)
+
+
+def test_a_cut_that_is_not_right_becomes_no_candidate() -> None:
+    dense = found_in("plain")
+    swapped = tuple(misread(group) for group in dense.groups)
+    with pytest.raises(SurgeryError, match="differs from the dense one"):
+        rung(replace(dense, groups=swapped), None, 0.5, method=Method(align=ALIGN))
 
 
 # ---- plans

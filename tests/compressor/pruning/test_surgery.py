@@ -24,6 +24,7 @@ from tests.compressor.pruning.tiny_nets import (
     chain,
     found_in,
     made,
+    misread,
 )
 
 
@@ -237,14 +238,6 @@ def test_an_output_of_zeros_cannot_vouch_for_a_cut() -> None:
 
 
 # ---- finding the groups at fault
-
-
-def misread(group: ChannelGroup) -> ChannelGroup:
-    """The group with its consumers' positions reversed."""
-    slices = tuple(
-        replace(s, positions=s.positions[::-1]) if s.role == "consumer" else s for s in group.slices
-    )
-    return replace(group, slices=slices)
 
 
 @pytest.mark.parametrize("at", range(4))

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from compressor.pruning.candidate import Prunable, prunable
+from compressor.pruning.groups import ChannelGroup
 
 EXAMPLE: Final = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
@@ -314,3 +315,11 @@ def made(name: str, *, seed: int = 0) -> nn.Module:
 def found_in(name: str) -> Prunable:
     """What can be cut of the network ``name``; shared by the tests, which must not change it."""
     return prunable(made(name), EXAMPLE, seed=0)
+
+
+def misread(group: ChannelGroup) -> ChannelGroup:
+    """The group with its consumers' positions reversed."""
+    slices = tuple(
+        replace(s, positions=s.positions[::-1]) if s.role == "consumer" else s for s in group.slices
+    )
+    return replace(group, slices=slices)
