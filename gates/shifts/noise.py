@@ -6,14 +6,20 @@ Formulas: Hendrycks & Dietterich 2019 (arXiv:1903.12261), ``make_imagenet_c.py``
 import torch
 from torch import Tensor
 
-from gates.shifts.draws import Draws, normal, uniform
+from gates.shifts.draws import Draws
 from gates.shifts.tables import Parameters
 
 
 def gaussian_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
     """Add normal noise. Parameter: standard deviation."""
     (sigma,) = parameters
-    return images + sigma * normal(draws, images)
+    return images + sigma * draws.normal(*images.shape[1:]).to(images)
+
+
+def shot_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
+    """Count photons: a Poisson number whose mean is the pixel's. Parameter: photons of white."""
+    (photons,) = parameters
+    return draws.poisson(images * photons).to(images) / photons
 
 
 def uniform_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
@@ -22,7 +28,7 @@ def uniform_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> Te
     Parameter: half width.
     """
     (half_width,) = parameters
-    return images + half_width * (2.0 * uniform(draws, images) - 1.0)
+    return images + half_width * (2.0 * draws.uniform(*images.shape[1:]).to(images) - 1.0)
 
 
 def impulse_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
@@ -32,12 +38,13 @@ def impulse_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> Te
     Parameter: share of the values that are hit.
     """
     (amount,) = parameters
-    hit = uniform(draws, images) <= amount
-    salt = uniform(draws, images) <= 0.5
+    shape = images.shape[1:]
+    hit = draws.uniform(*shape).to(images) <= amount
+    salt = draws.uniform(*shape).to(images) <= 0.5
     return torch.where(hit, salt.to(images), images)
 
 
 def speckle_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
     """Multiply by normal noise around one. Parameter: standard deviation."""
     (sigma,) = parameters
-    return images + images * (sigma * normal(draws, images))
+    return images + images * (sigma * draws.normal(*images.shape[1:]).to(images))
