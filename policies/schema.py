@@ -2,12 +2,11 @@
 
 import hashlib
 import json
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-CLEAN: Final = "clean"
-"""Name of the shift that is none: the data as they are."""
+from policies.rules import FolderRule, Rule, TaggedRule
 
 Ratio = Annotated[float, Field(gt=0.0, lt=1.0)]
 
@@ -40,51 +39,6 @@ class RatioBounds(_Record):
         return self
 
 
-class ShiftRule(_Record):
-    """One distribution that the pruned model must survive, and how well."""
-
-    name: str = Field(
-        pattern=r"^[a-z][a-z0-9_]*$",
-        description='Name of the shift, for example "gaussian_noise"; "clean" is the data as is.',
-    )
-    severity: int | None = Field(
-        default=None,
-        ge=1,
-        le=5,
-        description='Strength of the shift, 1 (mild) to 5 (severe); none for "clean", and only.',
-    )
-    tolerance: float = Field(
-        gt=0.0,
-        lt=1.0,
-        description="Largest accepted drop in top-1 accuracy, dense minus pruned, absolute: "
-        "0.02 is two percentage points.",
-    )
-    reason: str = Field(
-        min_length=1, description="Why this tolerance; read by whoever reviews the policy."
-    )
-    enforced: bool = Field(
-        default=True, description="Whether a model must pass; if not, the result is only reported."
-    )
-    accounted: bool = Field(
-        default=False,
-        description="Whether retraining may use this shift; if not, it is held out and tests "
-        "what the model was not prepared for.",
-    )
-
-    @model_validator(mode="after")
-    def _severity_goes_with_a_shift(self) -> Self:
-        if self.name == CLEAN and self.severity is not None:
-            raise ValueError('"clean" has no severity; remove it')
-        if self.name != CLEAN and self.severity is None:
-            raise ValueError(f"{self.name!r} needs a severity, 1 (mild) to 5 (severe)")
-        return self
-
-    @property
-    def id(self) -> str:
-        """Name and severity, for example ``gaussian_noise-3``; or ``clean``."""
-        return self.name if self.severity is None else f"{self.name}-{self.severity}"
-
-
 class Policy(_Record):
     """What may be lost when a model is pruned, and how surely more is not lost."""
 
@@ -100,12 +54,14 @@ class Policy(_Record):
         "although it exceeds some tolerance.",
     )
     min_images: int = Field(
-        ge=1, description="Images that each enforced shift must be measured on, at least."
+        ge=1,
+        description="Images that each enforced rule must be measured on, at least; a rule with a "
+        "folder may have a number of its own.",
     )
     ratios: RatioBounds = Field(
         default=RatioBounds(), description="Which prune ratios may be tried."
     )
-    shifts: tuple[ShiftRule, ...] = Field(
+    shifts: tuple[TaggedRule, ...] = Field(
         min_length=1, description="The distributions that the model must survive."
     )
     profile: Literal["auto", "cifar-10-c", "tiny-imagenet-c", "imagenet-c"] = Field(
@@ -115,7 +71,7 @@ class Policy(_Record):
 
     @field_validator("shifts")
     @classmethod
-    def _rules_fit_together(cls, shifts: tuple[ShiftRule, ...]) -> tuple[ShiftRule, ...]:
+    def _rules_fit_together(cls, shifts: tuple[Rule, ...]) -> tuple[Rule, ...]:
         ids = [rule.id for rule in shifts]
         if doubled := sorted({id_ for id_ in ids if ids.count(id_) > 1}):
             raise ValueError(f"more than one rule for {', '.join(doubled)}; keep one")
@@ -124,9 +80,15 @@ class Policy(_Record):
         return shifts
 
     @property
-    def enforced(self) -> tuple[ShiftRule, ...]:
+    def enforced(self) -> tuple[Rule, ...]:
         """The rules that a model must pass."""
         return tuple(rule for rule in self.shifts if rule.enforced)
+
+    def images_needed(self, rule: Rule) -> int:
+        """How many images this rule must be measured on, at least."""
+        if isinstance(rule, FolderRule) and rule.min_images is not None:
+            return rule.min_images
+        return self.min_images
 
     def digest(self) -> str:
         """Hexadecimal sha256 of everything the policy says; layout and comments do not count."""

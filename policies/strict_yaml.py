@@ -129,10 +129,12 @@ def _explain(
 
 def _message(path: KeyPath, detail: ErrorDetails, model: type[BaseModel]) -> str:
     match detail["type"]:
+        case "missing" if isinstance(path[-1], int):
+            return "this item is missing"
         case "missing":
             return "this key is missing"
         case "extra_forbidden":
-            return f"unknown key; {_advice(str(path[-1]), _known_keys(model, path[:-1]))}"
+            return f"unknown key; {_advice(str(path[-1]), _known_keys(model, detail['loc'][:-1]))}"
         case "value_error":
             return detail["msg"].removeprefix("Value error, ")
         case _ if isinstance(detail["input"], dict | list):
@@ -156,13 +158,16 @@ def _advice(unknown: str, known: Sequence[str]) -> str:
     return f"{hint}known here: {', '.join(known)}"
 
 
-def _known_keys(model: type[BaseModel], path: KeyPath) -> list[str]:
-    """Keys that the model allows at ``path``, read off its JSON schema."""
+def _known_keys(model: type[BaseModel], location: KeyPath) -> list[str]:
+    """Keys that the model allows at pydantic's ``location``, read off its JSON schema."""
     schema = model.model_json_schema()
     here = list(_members(schema, schema))
-    for part in path:
+    for part in location:
         children = [child for node in here if (child := _child(node, part)) is not None]
-        here = [member for child in children for member in _members(child, schema)]
+        children = children or _tagged(here, part)
+        # Neither a key nor a tag: the name of a member of a union, all of which are possible.
+        if children:
+            here = [member for child in children for member in _members(child, schema)]
     return sorted({key for node in here for key in node.get("properties", {})})
 
 
@@ -180,6 +185,12 @@ def _child(node: JsonSchema, part: Key) -> JsonSchema | None:
         node.get("items") if isinstance(part, int) else node.get("properties", {}).get(part)
     )
     return child
+
+
+def _tagged(nodes: Sequence[JsonSchema], tag: Key) -> list[JsonSchema]:
+    """The member of a tagged union that was chosen, if ``tag`` is one: its class has that name."""
+    options = [option for node in nodes for option in node.get("oneOf", ())]
+    return [option for option in options if option.get("$ref", "").endswith(f"/{tag}")]
 
 
 def _dotted(path: KeyPath) -> str:

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from compressor.accounted import accounted_shifts
 from compressor.training.retrain import Augment
-from gates.shifts import shifted
-from policies import Policy, ShiftRule, load_policy
+from gates.shifts import Component, Distribution, sample, shifted
+from policies import FolderRule, MixtureRule, Policy, Rule, ShiftRule, load_policy
 
 COUNT = 400
 RNG = np.random.default_rng(0)
@@ -15,7 +15,7 @@ IMAGES = RNG.integers(256, size=(COUNT, 3, 8, 8)).astype(np.uint8)
 IDS = RNG.integers(2**63, size=COUNT).astype(np.uint64)
 
 
-def policy(*rules: ShiftRule) -> Policy:
+def policy(*rules: Rule) -> Policy:
     return Policy(
         apiVersion="compress/v1", name="p", summary="s", alpha=0.05, min_images=1, shifts=rules
     )
@@ -25,6 +25,17 @@ def rule(name: str, *, accounted: bool) -> ShiftRule:
     severity = None if name == "clean" else 5
     return ShiftRule(
         name=name, severity=severity, tolerance=0.1, reason="a test", accounted=accounted
+    )
+
+
+def mixture(*names: str, severity: int | tuple[int, int]) -> MixtureRule:
+    return MixtureRule(
+        id="mixed",
+        mixture=names,
+        severity=severity,
+        tolerance=0.1,
+        reason="a test",
+        accounted=True,
     )
 
 
@@ -45,6 +56,26 @@ def changed(images: NDArray[np.uint8]) -> NDArray[np.bool_]:
 def test_a_policy_that_accounts_for_nothing_gives_no_augmentation() -> None:
     assert accounted_shifts(policy(rule("brightness", accounted=False)), seed=0) is None
     assert accounted_shifts(load_policy("nominal"), seed=0) is None
+
+
+def test_a_folder_of_the_users_own_is_never_trained_on() -> None:
+    folder = FolderRule(id="field", folder="field", tolerance=0.1, reason="a test")
+    assert accounted_shifts(policy(folder), seed=0) is None
+
+
+@given(seed=st.integers(0, 2**31), cut=st.integers(1, COUNT - 1))
+def test_an_image_gets_the_same_in_any_batch_and_order(seed: int, cut: int) -> None:
+    augment = augment_of(
+        policy(
+            rule("gaussian_noise", accounted=True),
+            mixture("contrast", "impulse_noise", severity=(1, 3)),
+        ),
+        seed=seed,
+    )
+    order = np.random.default_rng(seed).permutation(COUNT)
+    whole = augment(IMAGES, IDS, 3)
+    parts = [augment(IMAGES[part], IDS[part], 3) for part in (order[:cut], order[cut:])]
+    assert (np.concatenate(parts) == whole[order]).all()
 
 
 @given(epoch=st.integers(0, 1000), seed=st.integers(0, 2**31))
@@ -81,6 +112,55 @@ def test_every_accounted_shift_is_used_and_no_other() -> None:
     }
     assert np.logical_or.reduce(list(matching.values())).all()
     assert all(found.any() for found in matching.values())
+
+
+def test_a_mixture_gives_each_of_its_shifts_and_severities() -> None:
+    names = ("contrast", "brightness")
+    seen = augment_of(policy(mixture(*names, severity=(2, 3))))(IMAGES, IDS, 0)
+    parts = [("clean", None), *((name, severity) for name in names for severity in (2, 3))]
+    matching = np.array(
+        [
+            (seen == shifted(IMAGES, IDS, name=name, severity=severity, seed=0)).all((1, 2, 3))
+            for name, severity in parts
+        ]
+    )
+    assert matching.any(axis=0).all()
+    # Of 400 images, 200 stay clean and 50 get each part; the standard deviations are 10 and 7.
+    assert matching.sum(axis=1) == pytest.approx([200, 50, 50, 50, 50], abs=35)
+
+
+@pytest.mark.statistical
+def test_a_rule_gets_the_same_share_whether_it_is_one_shift_or_many() -> None:
+    rules = policy(
+        rule("contrast", accounted=True), mixture("pixelate", "brightness", severity=(1, 5))
+    )
+    augment = augment_of(rules)
+    contrast = shifted(IMAGES, IDS, name="contrast", severity=5, seed=0)
+    shares = [
+        (augment(IMAGES, IDS, epoch) == contrast).all(axis=(1, 2, 3)).mean() for epoch in range(25)
+    ]
+    # Binomial over 10,000 draws: the standard deviation is 0.4 %.
+    assert np.mean(shares) == pytest.approx(0.25, abs=0.02)
+
+
+def test_a_level_is_the_rules_own() -> None:
+    levelled = ShiftRule(
+        name="uniform_noise", level=0.02, tolerance=0.1, reason="a test", accounted=True
+    )
+    seen = augment_of(policy(levelled))(IMAGES, IDS, 0)
+    # Half a width of 0.02 is 5.1 bytes; what lies between two bytes is cut off.
+    assert np.abs(seen.astype(int) - IMAGES.astype(int)).max() == 6
+
+
+def test_a_last_jpeg_is_the_rules_own() -> None:
+    saved = ShiftRule(
+        name="contrast", severity=1, save_jpeg=30, tolerance=0.1, reason="a test", accounted=True
+    )
+    distribution = Distribution(components=(Component(name="contrast", severity=1),), save_jpeg=30)
+    seen = augment_of(policy(saved))(IMAGES, IDS, 0)
+    expected = sample(IMAGES, IDS, distribution=distribution, seed=0)
+    assert changed(seen).any()
+    assert (seen[changed(seen)] == expected[changed(seen)]).all()
 
 
 def test_another_epoch_and_another_seed_draw_anew() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,20 +12,33 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from policies import Policy, PolicyError, built_in, load_policy, schema_json, source_of
+from policies import (
+    Component,
+    FolderRule,
+    MixtureRule,
+    Policy,
+    PolicyError,
+    Rule,
+    ShiftRule,
+    built_in,
+    load_policy,
+    schema_json,
+    source_of,
+)
 
-SHIFTS = {
-    "clean",
-    "gaussian_noise",
-    "uniform_noise",
-    "impulse_noise",
-    "speckle_noise",
-    "gaussian_blur",
-    "defocus_blur",
-    "brightness",
-    "contrast",
-    "jpeg_compression",
-}
+NOISE = ("gaussian_noise", "shot_noise", "impulse_noise")
+BLUR = ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur")
+WEATHER = ("snow", "frost", "fog", "brightness")
+DIGITAL = ("contrast", "elastic_transform", "pixelate", "jpeg_compression")
+BENCHMARK = NOISE + BLUR + WEATHER + DIGITAL
+EXTRA = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
+
+RULES = [(name, rule) for name in built_in() for rule in load_policy(name).shifts]
+IDS = [f"{name}:{rule.id}" for name, rule in RULES]
+
+
+def accounted(rule: Rule) -> bool:
+    return not isinstance(rule, FolderRule) and rule.accounted
 
 
 def test_every_packaged_policy_is_built_in() -> None:
@@ -40,9 +54,50 @@ def test_every_packaged_policy_is_built_in() -> None:
 def test_a_built_in_policy_is_what_its_name_says(name: str) -> None:
     policy = load_policy(name)
     assert policy.name == name
-    assert {rule.name for rule in policy.shifts} <= SHIFTS
-    assert all(len(rule.reason) > 40 for rule in policy.shifts)
     assert policy.shifts[0].id == "clean"
+    reasons = {rule.reason for rule in policy.shifts}
+    assert len(reasons) == len(policy.shifts)
+    retraining_sees = [rule for rule in policy.shifts if accounted(rule)]
+    assert 2 * len(retraining_sees) <= len(policy.shifts)
+
+
+@pytest.mark.parametrize("name", built_in())
+def test_a_built_in_policy_says_the_same_as_the_json_of_what_was_read(
+    name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    policy = load_policy(name)
+    path.write_text(policy.model_dump_json(by_alias=True, exclude_none=True), encoding="utf-8")
+    again = load_policy(str(path))
+    assert again == policy and again.digest() == policy.digest()
+    assert [rule.id for rule in again.shifts] == [rule.id for rule in policy.shifts]
+
+
+@pytest.mark.parametrize(("name", "rule"), RULES, ids=IDS)
+def test_a_built_in_rule_can_be_measured_anywhere(name: str, rule: Rule) -> None:
+    assert isinstance(rule, ShiftRule | MixtureRule)
+    assert len(set(rule.components)) == len(rule.components) > 0
+    assert (rule.draws, rule.save_jpeg) == (1, None)
+    if rule.id == "clean":
+        assert rule.components == (Component("clean"),)
+    else:
+        assert all(item.severity in {1, 2, 3} for item in rule.components)
+
+
+@pytest.mark.parametrize(("name", "rule"), RULES, ids=IDS)
+def test_a_built_in_tolerance_is_one_that_ten_thousand_images_can_certify(
+    name: str, rule: Rule
+) -> None:
+    assert rule.tolerance == (0.02 if rule.id == "clean" else 0.03)
+    assert len(rule.reason) > 40 and rule.reason.endswith(".")
+    assert load_policy(name).images_needed(rule) <= 10_000
+
+
+@pytest.mark.parametrize(("name", "rule"), RULES, ids=IDS)
+def test_a_built_in_reason_says_whether_retraining_sees_the_shift(name: str, rule: Rule) -> None:
+    said = rule.reason.lower()
+    assert not accounted(rule) or "retraining sees" in said
+    assert ("held out" in said) == (rule.id != "clean" and not accounted(rule))
 
 
 def test_each_built_in_policy_asks_for_more_than_the_one_before() -> None:
@@ -56,15 +111,45 @@ def test_nominal_is_about_clean_data_only() -> None:
     assert [rule.id for rule in load_policy("nominal").shifts] == ["clean"]
 
 
-def test_safety_critical_enforces_every_shift_and_holds_most_of_them_out() -> None:
-    policy = load_policy("safety-critical")
-    assert {rule.name for rule in policy.enforced} == SHIFTS
-    assert policy.enforced == policy.shifts
-    assert {rule.name for rule in policy.shifts if rule.accounted} == {
-        "gaussian_noise",
-        "gaussian_blur",
+def test_standard_mixes_the_benchmark_family_by_family_and_holds_half_of_it_out() -> None:
+    mixtures = {
+        rule.id: rule for rule in load_policy("standard").enforced if isinstance(rule, MixtureRule)
     }
-    assert all(rule.severity == 3 for rule in policy.shifts if rule.name != "clean")
+    # Everybody has the drawn ice; the photographs are not part of this package.
+    weather = tuple("frost_synthetic" if name == "frost" else name for name in WEATHER)
+    assert {id_: rule.mixture for id_, rule in mixtures.items()} == {
+        "noise": NOISE,
+        "blur": BLUR,
+        "weather": weather,
+        "digital": DIGITAL,
+    }
+    assert {rule.severity for rule in mixtures.values()} == {(1, 3)}
+    assert {id_ for id_, rule in mixtures.items() if rule.accounted} == {"noise", "blur"}
+
+
+def test_safety_critical_enforces_the_benchmark_one_by_one_and_reports_the_rest() -> None:
+    policy = load_policy("safety-critical")
+    assert [rule.id for rule in policy.enforced] == ["clean", *(f"{name}-3" for name in BENCHMARK)]
+    advisory = [rule.id for rule in policy.shifts if not rule.enforced]
+    assert advisory == [f"{name}-3" for name in EXTRA]
+    assert [rule.id for rule in policy.shifts if accounted(rule)] == [
+        "gaussian_noise-3",
+        "gaussian_blur-3",
+    ]
+
+
+def test_the_policy_of_the_readme_is_one_and_shows_each_kind_of_rule(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"```yaml\n(apiVersion: .*?)```", readme, re.DOTALL)
+    path = tmp_path / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    rules = load_policy(str(path)).shifts
+    assert {type(rule) for rule in rules} == {ShiftRule, MixtureRule, FolderRule}
+    shifts = [rule for rule in rules if isinstance(rule, ShiftRule)]
+    assert any(rule.draws > 1 for rule in shifts)
+    assert any(isinstance(rule.severity, tuple) for rule in shifts)
+    folders = [rule for rule in rules if isinstance(rule, FolderRule)]
+    assert [rule.labels for rule in folders] == ["folders", "none"]
 
 
 @pytest.mark.parametrize("suffix", [".yaml", ".yml"])
@@ -123,6 +208,10 @@ def test_the_schema_is_that_of_a_policy_file() -> None:
     assert "apiVersion" in schema["required"]
     assert set(schema["properties"]) == {
         field.alias or name for name, field in Policy.model_fields.items()
+    }
+    kinds = schema["properties"]["shifts"]["items"]["oneOf"]
+    assert {kind["$ref"] for kind in kinds} == {
+        f"#/$defs/{kind}" for kind in ("ShiftRule", "MixtureRule", "FolderRule")
     }
 
 

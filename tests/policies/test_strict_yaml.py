@@ -1,7 +1,9 @@
 """Every error of a document is named by its key path and its line."""
 
+from typing import Annotated
+
 import pytest
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Discriminator, Tag
 
 from policies.strict_yaml import DocumentError, parse
 
@@ -24,12 +26,34 @@ class Layer(BaseModel):
     share: float = 0.5
 
 
+def _kind(value: object) -> str | None:
+    return ("Disk" if "path" in value else "Ball") if isinstance(value, dict) else None
+
+
+class Disk(BaseModel):
+    model_config = STRICT
+    path: str
+    span: tuple[int, int] = (0, 1)
+
+
+class Ball(BaseModel):
+    model_config = STRICT
+    radius: int
+
+
+Tagged = Annotated[
+    Annotated[Disk, Tag("Disk")] | Annotated[Ball, Tag("Ball")],
+    Discriminator(_kind, custom_error_type="kind", custom_error_message="a path or a radius"),
+]
+
+
 class Document(BaseModel):
     model_config = STRICT
     name: str
     size: tuple[int, ...] = ()
     layers: tuple[Layer, ...] = ()
     data: Folder | Archive | None = None
+    things: tuple[Tagged, ...] = ()
 
 
 GOOD = """\
@@ -61,7 +85,7 @@ def test_lists_become_tuples_and_integers_do_for_floats() -> None:
         pytest.param(
             "name: net\nsizes: [1]\n",
             "net.yaml:2: sizes: unknown key; did you mean 'size'? "
-            "known here: data, layers, name, size",
+            "known here: data, layers, name, size, things",
             id="unknown key",
         ),
         pytest.param(
@@ -95,6 +119,21 @@ def test_lists_become_tuples_and_integers_do_for_floats() -> None:
             "name: net\nsize: 3\n",
             "net.yaml:2: size: Input should be a valid array, not 3",
             id="a number for a list",
+        ),
+        pytest.param(
+            "name: net\nthings:\n  - {path: x, radus: 1}\n",
+            "net.yaml:3: things[0].radus: unknown key; known here: path, span",
+            id="unknown key in a member of a tagged union",
+        ),
+        pytest.param(
+            "name: net\nthings: [x]\n",
+            'net.yaml:2: things[0]: a path or a radius, not "x"',
+            id="no member of a tagged union",
+        ),
+        pytest.param(
+            "name: net\nthings:\n  - path: x\n    span: [1]\n",
+            "net.yaml:4: things[0].span[1]: this item is missing",
+            id="a pair of one",
         ),
         pytest.param(
             "name: a\nsize: []\nname: b\n",

@@ -1,0 +1,114 @@
+"""What the rules of a policy are made of: fields that several kinds of rules share."""
+
+from typing import Annotated, Final, NamedTuple
+
+from pydantic import AfterValidator, Discriminator, Field, Tag
+
+CLEAN: Final = "clean"
+"""Name of the shift that is none: the data as they are."""
+
+
+def _rises(severities: tuple[int, int]) -> tuple[int, int]:
+    low, high = severities
+    if low >= high:
+        raise ValueError(
+            f"a range of severities is [low, high] with low below high, not [{low}, {high}]; for a "
+            "single severity give the number alone"
+        )
+    return severities
+
+
+def _one_or_range(value: object) -> str:
+    return "range" if isinstance(value, list | tuple) else "one"
+
+
+_OneSeverity = Annotated[int, Field(ge=1, le=5)]
+
+# A tag for each form, so that a wrong severity is told the rule of its own form only.
+Severity = Annotated[
+    Annotated[_OneSeverity, Tag("one")]
+    | Annotated[tuple[_OneSeverity, _OneSeverity], AfterValidator(_rises), Tag("range")],
+    Discriminator(_one_or_range),
+]
+
+ShiftName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+RuleId = Annotated[
+    str,
+    Field(
+        pattern=r"^[a-z][a-z0-9_.-]*$",
+        description="What reports and files call the rule; no two rules of a policy share one.",
+    ),
+]
+
+Draws = Annotated[
+    int,
+    Field(
+        ge=1,
+        description="How many independent draws each image is seen under. What is tested is the "
+        "mean over them: the same drop, known better from as many images.",
+    ),
+]
+
+SaveJpeg = Annotated[
+    int | None,
+    Field(
+        ge=1,
+        le=95,
+        description="Pillow's quality, 1..95, of a JPEG that each image goes through at last, as "
+        "the published ImageNet-C did at 85; left out, there is none.",
+    ),
+]
+
+Accounted = Annotated[
+    bool,
+    Field(
+        description="Whether retraining may use this distribution; if not, it is held out and "
+        "tests what the model was not prepared for."
+    ),
+]
+
+Tolerance = Annotated[
+    float,
+    Field(
+        gt=0.0,
+        lt=1.0,
+        description="Largest accepted drop in top-1 accuracy, dense minus pruned, absolute: "
+        "0.02 is two percentage points.",
+    ),
+]
+
+Reason = Annotated[
+    str,
+    Field(min_length=1, description="Why this tolerance; read by whoever reviews the policy."),
+]
+
+Enforced = Annotated[
+    bool,
+    Field(description="Whether a model must pass; if not, the result is only reported."),
+]
+
+
+class Component(NamedTuple):
+    """One shift at one strength."""
+
+    name: str
+    severity: int | None = None
+    """1 (mild) to 5 (severe); None for ``clean`` and where there is a level."""
+    level: float | None = None
+    """Strength of a shift that takes a number instead of a severity."""
+
+
+def components_of(
+    names: tuple[str, ...], severity: int | tuple[int, int] | None, *, level: float | None = None
+) -> tuple[Component, ...]:
+    """Each shift at each severity: all of the first shift, then all of the second."""
+    severities: tuple[int | None, ...]
+    match severity:
+        case low, high:
+            severities = tuple(range(low, high + 1))
+        case _:
+            severities = (severity,)
+    return tuple(
+        Component(name=name, severity=one, level=level) for name in names for one in severities
+    )

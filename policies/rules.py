@@ -1,0 +1,220 @@
+"""The distributions that a policy names: shifts, mixtures of shifts, and the user's own folders.
+
+A rule is known by the key that it has: ``name`` is one shift, ``mixture`` several shifts,
+``folder`` images of the user's own. Whether a shift of some name exists is not known here.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    field_validator,
+    model_validator,
+)
+
+from policies.fields import (
+    CLEAN,
+    Accounted,
+    Component,
+    Draws,
+    Enforced,
+    Reason,
+    RuleId,
+    SaveJpeg,
+    Severity,
+    ShiftName,
+    Tolerance,
+    components_of,
+)
+
+
+class _Record(BaseModel):
+    """Fields and nothing else: no unknown keys, no conversions, no changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ShiftRule(_Record):
+    """One shift that the pruned model must survive, and how well."""
+
+    name: ShiftName = Field(
+        description='Name of the shift, for example "gaussian_noise"; "clean" is the data as is.'
+    )
+    severity: Severity | None = Field(
+        default=None,
+        description="Strength of the shift, 1 (mild) to 5 (severe); or [low, high], one "
+        "distribution in which each image gets one of these severities, all equally likely. None "
+        'for "clean", and where there is a level.',
+    )
+    level: float | None = Field(
+        default=None,
+        gt=0.0,
+        le=1.0,
+        description="Only for uniform_noise, in place of a severity: half the width of the noise, "
+        "as a share of the range of a pixel.",
+    )
+    draws: Draws = 1
+    save_jpeg: SaveJpeg = None
+    tolerance: Tolerance
+    reason: Reason
+    enforced: Enforced = True
+    accounted: Accounted = False
+    own_id: RuleId | None = Field(
+        default=None,
+        alias="id",
+        description="What reports and files call the rule; left out, it is made of the rest, as in "
+        '"fog-3", "fog-1to3", "uniform_noise-level0.07", "fog-3x2" (two draws), "fog-3-jpeg85".',
+    )
+
+    @model_validator(mode="after")
+    def _strength_goes_with_a_shift(self) -> Self:
+        if self.name == CLEAN:
+            self._check_clean()
+        elif self.severity is None and self.level is None:
+            raise ValueError(
+                f"{self.name!r} needs a severity, 1 (mild) to 5 (severe), or a range of them"
+            )
+        elif self.severity is not None and self.level is not None:
+            raise ValueError(f"{self.name!r} has a severity and a level; keep one")
+        return self
+
+    def _check_clean(self) -> None:
+        for what, given in (("severity", self.severity), ("level", self.level)):
+            if given is not None:
+                raise ValueError(f'"{CLEAN}" has no {what}; remove it')
+        if self.draws > 1:
+            raise ValueError(f'"{CLEAN}" has nothing to draw; remove draws')
+
+    @property
+    def id(self) -> str:
+        """The rule's own, or name and strength, for example ``fog-3``; or ``clean``."""
+        return self.own_id or f"{self.name}{self._strength()}"
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """The shift at each of its severities."""
+        return components_of((self.name,), self.severity, level=self.level)
+
+    def _strength(self) -> str:
+        level = "" if self.level is None else f"-level{self.level}"
+        draws = "" if self.draws == 1 else f"x{self.draws}"
+        jpeg = "" if self.save_jpeg is None else f"-jpeg{self.save_jpeg}"
+        severity = "" if self.severity is None else f"-{_severity_text(self.severity)}"
+        return f"{severity}{level}{draws}{jpeg}"
+
+
+class MixtureRule(_Record):
+    """Several shifts as one distribution, in which each image gets one of them."""
+
+    id: RuleId
+    mixture: tuple[ShiftName, ...] = Field(
+        min_length=2,
+        description="Names of the shifts. Each image gets one shift at one severity, all pairs of "
+        "them equally likely.",
+    )
+    severity: Severity = Field(
+        description="Strength of all the shifts, 1 (mild) to 5 (severe); or [low, high], each "
+        "image getting one of these severities."
+    )
+    draws: Draws = 1
+    save_jpeg: SaveJpeg = None
+    tolerance: Tolerance
+    reason: Reason
+    enforced: Enforced = True
+    accounted: Accounted = False
+
+    @field_validator("mixture")
+    @classmethod
+    def _are_different_shifts(cls, mixture: tuple[str, ...]) -> tuple[str, ...]:
+        if doubled := sorted({name for name in mixture if mixture.count(name) > 1}):
+            raise ValueError(f"{', '.join(doubled)} is there more than once; keep one")
+        if CLEAN in mixture:
+            raise ValueError(f'"{CLEAN}" is no shift to mix; give it a rule of its own')
+        return mixture
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """Each shift at each severity: all of the first shift, then all of the second."""
+        return components_of(self.mixture, self.severity)
+
+
+class FolderRule(_Record):
+    """Images of the user's own, with the right answers or without."""
+
+    id: RuleId
+    folder: str = Field(
+        min_length=1,
+        description="Path of the images, relative to the folder of compress.yaml.",
+    )
+    labels: Literal["folders", "none"] = Field(
+        default="folders",
+        description="Where the right answers are: one folder a class; or none, and what is judged "
+        "is the flip rate.",
+    )
+    classes: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Path of a YAML file that maps the folder's class names to the model's, one to "
+        "one; a class that is mapped to null is left out. Relative as folder is. Only with labels: "
+        "folders.",
+    )
+    min_images: int | None = Field(
+        default=None,
+        ge=1,
+        description="Images that this rule must be measured on, at least; left out, it is the "
+        "policy's number.",
+    )
+    tolerance: Tolerance = Field(
+        description="Largest accepted drop in top-1 accuracy, dense minus pruned, absolute: 0.02 "
+        "is two percentage points. With labels: none, largest accepted flip rate: the share of "
+        "images on which dense and pruned answer differently, which no drop exceeds."
+    )
+    reason: Reason
+    enforced: Enforced = True
+
+    @model_validator(mode="after")
+    def _classes_go_with_labels(self) -> Self:
+        if self.labels == "none" and self.classes is not None:
+            raise ValueError("without labels no classes are mapped; remove classes")
+        return self
+
+
+# The key that tells each kind, and the tag of the kind. A tag is no key of the file, so that the
+# key paths in error messages can leave it out.
+_KINDS: Final = {"name": "ShiftRule", "mixture": "MixtureRule", "folder": "FolderRule"}
+
+
+def _kind(value: object) -> str | None:
+    if not isinstance(value, Mapping):
+        return type(value).__name__
+    kinds = [kind for key, kind in _KINDS.items() if key in value]
+    return kinds[0] if len(kinds) == 1 else None
+
+
+Rule = ShiftRule | MixtureRule | FolderRule
+
+TaggedRule = Annotated[
+    Annotated[ShiftRule, Tag("ShiftRule")]
+    | Annotated[MixtureRule, Tag("MixtureRule")]
+    | Annotated[FolderRule, Tag("FolderRule")],
+    Discriminator(
+        _kind,
+        custom_error_type="rule",
+        custom_error_message="a rule has exactly one of name (one shift), mixture (several shifts) "
+        "and folder (images of your own)",
+    ),
+]
+"""A rule as it is read: the key that is there tells which."""
+
+
+def _severity_text(severity: int | tuple[int, int]) -> str:
+    match severity:
+        case low, high:
+            return f"{low}to{high}"
+        case _:
+            return str(severity)
