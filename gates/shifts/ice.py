@@ -49,7 +49,7 @@ def ice(draws: Draws, *, size: tuple[int, int], parameters: Parameters) -> Tenso
     del parameters
     relief = _relief(draws, size=size)
     relief -= relief.mean(dim=(1, 2), keepdim=True)
-    relief /= relief.std(dim=(1, 2), keepdim=True)
+    relief /= relief.square().mean(dim=(1, 2), keepdim=True).sqrt()
     bright = _between(_BRIGHTNESS, draws.uniform(1, 1))
     uneven = _between(_UNEVENNESS, draws.uniform(1, 1))
     blue = _between(_BLUENESS, draws.uniform(1, 1) ** 3)

@@ -15,7 +15,7 @@ from gates.shifts.tables import Parameters
 # last place must not make them one less. float64 errs by less than 1e-12 here. A defocus kernel
 # with a nearly hard edge (weights below 1e-11) leaves values within 3e-9 of whole ones; the slack
 # lifts these too, so that none of them is decided by the order of a sum.
-_SLACK: Final = 1e-8
+WHOLE_SLACK: Final = 1e-8
 
 
 class OnBytes(Protocol):
@@ -58,8 +58,8 @@ def on_unit(move: OnUnit) -> OnBytes:
     """``move`` on bytes: scaled to [0, 1] before, clipped and cut off to whole bytes after."""
 
     def apply(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
-        # float64: sums in another order must not change a byte (see _SLACK).
+        # float64: sums in another order must not change a byte (see WHOLE_SLACK).
         moved = move(images.to(torch.float64).div_(255.0), parameters=parameters, draws=draws)
-        return (255.0 * moved.clamp(0.0, 1.0)).add_(_SLACK).to(torch.uint8)
+        return (255.0 * moved.clamp(0.0, 1.0)).add_(WHOLE_SLACK).to(torch.uint8)
 
     return apply

@@ -9,6 +9,7 @@ from torch import Tensor
 from gates.shifts.draws import Draws
 from gates.shifts.grey import grey
 from gates.shifts.motion import streaked
+from gates.shifts.shift import WHOLE_SLACK
 from gates.shifts.tables import Parameters
 from gates.shifts.zoom import zoom_operator
 
@@ -31,7 +32,8 @@ def snow(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
 def snow_layer(draws: Draws, *, size: tuple[int, int], parameters: Parameters) -> Tensor:
     """Flakes that the wind draws out downwards, bytes [n h w].
 
-    ImageMagick, which blurs for the generator, rounds its result to bytes, and so does this.
+    ImageMagick, which blurs for the generator, cuts its result off to bytes (seen with 6.9.11), and
+    so does this.
     """
     mean, deviation, factor, threshold, radius, sigma, _ = parameters
     along_columns, along_rows = (zoom_operator(side, factor) for side in size)
@@ -41,4 +43,4 @@ def snow_layer(draws: Draws, *, size: tuple[int, int], parameters: Parameters) -
     angles = 90.0 * draws.uniform() - 135.0
     still = (255.0 * flakes).floor().unsqueeze(1)
     blown = streaked(still, radius=radius, sigma=sigma, angles=angles)
-    return (blown.squeeze(1) + 0.5).to(torch.uint8)
+    return (blown.squeeze(1) + WHOLE_SLACK).to(torch.uint8)
