@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from compressor.report import Report, StepReport
+from compressor.report import CellReport, Report, StepReport
 
 
 def markdown(report: Report) -> str:
@@ -12,6 +12,7 @@ def markdown(report: Report) -> str:
     parts += ["", *cost_table(report), "", *latency_table(report)]
     for step in report.steps:
         parts += ["", f"## Ratio {step.ratio:.2f}: {step.outcome}", "", *cell_table(step)]
+        parts += ["", binding(step)]
     parts += ["", "## Prune potential", "", *potential_table(report)]
     if report.left_alone:
         parts += ["", "## Left alone", ""]
@@ -30,6 +31,7 @@ def summary(report: Report) -> str:
         if report.accepted_ratio is not None:
             shown = next(s for s in report.steps if s.ratio == report.accepted_ratio)
         parts += ["", f"ratio {shown.ratio:.2f}: {shown.outcome}", *cell_table(shown)]
+        parts += [binding(shown)]
     return "\n".join(parts)
 
 
@@ -49,8 +51,8 @@ def _guarantee(report: Report) -> str:
     if report.accepted_ratio is None:
         return "No model is released. The reasons follow."
     return (
-        "If the gate's images are an independent sample of each listed shift and served nothing "
-        f"else, then with probability at least {1 - report.alpha:.0%} the released file loses no "
+        "If the images are an independent sample of each listed shift and served nothing else, "
+        f"then with probability at least {1 - report.alpha:.0%} the released file loses no "
         "more accuracy than the tolerance on any enforced shift. Nothing is said about shifts "
         "that are not listed, or about the dense model's own errors."
     )
@@ -112,11 +114,11 @@ def cell_table(step: StepReport) -> list[str]:
     rows = [
         [
             cell.shift + ("" if cell.enforced else " (advisory)"),
-            f"{cell.dense_accuracy:.2%}",
-            f"{cell.pruned_accuracy:.2%}",
-            f"{100 * cell.drop:+.2f} {_interval([100 * end for end in cell.interval], '+.2f')}",
+            _share(cell.dense_accuracy, ".2%"),
+            _share(cell.pruned_accuracy, ".2%"),
+            _drop(cell),
             f"{100 * cell.tolerance:.1f}",
-            f"{cell.discordance:.1%}",
+            _share(cell.discordance, ".1%"),
             f"{cell.p_safe:.2g}",
             cell.outcome,
         ]
@@ -124,6 +126,18 @@ def cell_table(step: StepReport) -> list[str]:
     ]
     header = ["shift", "dense", "pruned", "drop, points [95 %]", "tolerance", "discordance", "p"]
     return _table([*header, "outcome"], rows)
+
+
+def binding(step: StepReport) -> str:
+    """Which shift limits the ratio, and by how much."""
+    cell = next(cell for cell in step.cells if cell.shift == step.binding)
+    room = 100 * (cell.tolerance - cell.drop)
+    observed = round(100 * cell.drop, 2) + 0.0  # not "-0.00"
+    return (
+        f"Binding: {cell.shift}. Its {cell.statistic} of {observed:.2f} % is {abs(room):.2f} "
+        f"points {'below' if room > 0 else 'above'} the tolerance of {100 * cell.tolerance:.1f} % "
+        f"(p {cell.p_safe:.2g}, {cell.n:,} images)."
+    )
 
 
 def potential_table(report: Report) -> list[str]:
@@ -153,6 +167,17 @@ def _provenance(report: Report) -> list[str]:
 def _interval(ends: Sequence[float], form: str) -> str:
     low, high = ends
     return f"[{low:{form}}, {high:{form}}]"
+
+
+def _drop(cell: CellReport) -> str:
+    ends = [100 * end for end in cell.interval]
+    if cell.statistic == "flip rate":  # which has no sign
+        return f"{100 * cell.drop:.2f} {_interval(ends, '.2f')} flips"
+    return f"{100 * cell.drop:+.2f} {_interval(ends, '+.2f')}"
+
+
+def _share(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"
 
 
 def _few(names: list[str]) -> str:

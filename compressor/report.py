@@ -9,7 +9,20 @@ from typing import Any, Final, Literal, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gates import Accepted, Outcome, Rejected, Step, Undecided, Verdict, explain, prune_potential
+from gates import (
+    Accepted,
+    Counts,
+    DrawCounts,
+    FlipCounts,
+    Outcome,
+    PairedCounts,
+    Rejected,
+    Step,
+    Undecided,
+    Verdict,
+    explain,
+    prune_potential,
+)
 from policies import Policy
 
 EXIT_CODES: Final[Mapping[str, int]] = {"accepted": 0, "rejected": 3, "undecided": 4}
@@ -20,19 +33,32 @@ class _Record(BaseModel):
 
 
 class CellReport(_Record):
-    """One shift at one ratio."""
+    """One shift at one ratio. What needs labels is None where there are none."""
 
     shift: str
     enforced: bool
+    statistic: Literal["drop", "flip rate"] = Field(
+        description="what 'drop' is; the flip rate is the share of images that dense and pruned "
+        "answer differently, and no drop exceeds it"
+    )
     tolerance: float = Field(description="largest accepted drop, absolute")
     n: int = Field(description="images")
-    dense_accuracy: float
-    pruned_accuracy: float
+    draws: int = Field(default=1, description="per image")
+    dense_accuracy: float | None = None
+    pruned_accuracy: float | None = None
     drop: float = Field(description="dense minus pruned accuracy; positive is worse")
     interval: tuple[float, float] = Field(description="of the drop, 95 %, two-sided")
-    discordance: float = Field(description="share of images that only one of the two got right")
-    only_dense: int
-    only_pruned: int
+    discordance: float | None = Field(
+        default=None, description="share of draws that only one of the two got right"
+    )
+    only_dense: int | None = Field(default=None, description="images, if each had one draw")
+    only_pruned: int | None = Field(default=None, description="images, if each had one draw")
+    differences: tuple[int, ...] | None = Field(
+        default=None,
+        description="images by net, from -draws to draws: draws that only dense got right minus "
+        "draws that only pruned got right; None if each had one draw",
+    )
+    flipped: int | None = Field(default=None, description="images, if there are no labels")
     p_safe: float = Field(description="p-value of 'the drop is at least the tolerance'")
     p_violated: float = Field(description="p-value of 'the drop is at most the tolerance'")
     outcome: str
@@ -51,6 +77,9 @@ class StepReport(_Record):
     parity: dict[str, Any]
     epochs: list[dict[str, Any]]
     outcome: str
+    binding: str = Field(
+        description="the enforced shift that is nearest to failure, or farthest in it"
+    )
     cells: list[CellReport]
 
 
@@ -86,7 +115,9 @@ class Report(_Record):
     accepted_ratio: float | None
     artifact_sha256: str | None
     reasons: list[str] = Field(description="why the ladder was not climbed further")
-    images_needed: int | None = Field(description="that would decide an undecided run")
+    images_needed: int | None = Field(
+        description="that would decide an undecided run, on the shift that needs the most"
+    )
     ladder_end: str | None = Field(description="why no larger ratio was tried; None: gate said no")
     dense: DenseReport
     steps: list[StepReport]
@@ -142,18 +173,31 @@ def cell_reports(step: Step) -> list[CellReport]:
         CellReport(
             shift=cell.shift,
             enforced=cell.enforced,
+            statistic=cell.counts.statistic,
             tolerance=cell.tolerance,
             n=cell.counts.n,
-            dense_accuracy=cell.counts.dense_accuracy,
-            pruned_accuracy=cell.counts.pruned_accuracy,
             drop=cell.counts.drop,
             interval=cell.interval,
-            discordance=cell.counts.discordance,
-            only_dense=cell.counts.only_dense,
-            only_pruned=cell.counts.only_pruned,
             p_safe=cell.p_safe,
             p_violated=cell.p_violated,
             outcome=cell.outcome.value,
+            **_observed(cell.counts),
         )
         for cell in step.cells
     ]
+
+
+def _observed(counts: Counts) -> dict[str, Any]:
+    """The fields of a cell that hang on what was counted."""
+    if isinstance(counts, FlipCounts):
+        return {"flipped": counts.flipped}
+    rates = {
+        "dense_accuracy": counts.dense_accuracy,
+        "pruned_accuracy": counts.pruned_accuracy,
+        "discordance": counts.discordance,
+    }
+    match counts:
+        case PairedCounts():
+            return rates | {"only_dense": counts.only_dense, "only_pruned": counts.only_pruned}
+        case DrawCounts():
+            return rates | {"draws": counts.draws, "differences": counts.differences}

@@ -4,7 +4,18 @@ The deciding half is re-exported here and needs no framework, so that a verdict 
 wherever the counts are. The measuring half is ``gates.measure`` and ``gates.shifts``.
 """
 
-from gates.evidence import Evidence, PairedCounts, paired
+from gates.coherence import VerdictError
+from gates.evidence import (
+    Counts,
+    DrawCounts,
+    Evidence,
+    FlipCounts,
+    PairedCounts,
+    flips,
+    paired,
+    paired_draws,
+)
+from gates.inference import Inference, infer, needed
 from gates.potential import Potential, prune_potential
 from gates.statistics import drop_interval, images_needed, p_drop_at_least, p_drop_at_most
 from gates.verdict import (
@@ -15,7 +26,6 @@ from gates.verdict import (
     Step,
     Undecided,
     Verdict,
-    VerdictError,
     explain,
     judge,
     judge_step,
@@ -24,7 +34,11 @@ from gates.verdict import (
 __all__ = [
     "Accepted",
     "Cell",
+    "Counts",
+    "DrawCounts",
     "Evidence",
+    "FlipCounts",
+    "Inference",
     "Outcome",
     "PairedCounts",
     "Potential",
@@ -35,11 +49,15 @@ __all__ = [
     "VerdictError",
     "drop_interval",
     "explain",
+    "flips",
     "images_needed",
+    "infer",
     "judge",
     "judge_step",
+    "needed",
     "p_drop_at_least",
     "p_drop_at_most",
     "paired",
+    "paired_draws",
     "prune_potential",
 ]

@@ -3,7 +3,8 @@
 The prune potential of a network on a distribution is the largest ratio at which the drop stays
 within the tolerance. The estimate compares observed drops, as in Liebenwein et al. 2021, "Lost in
 Pruning" (arXiv:2103.03014); being a maximum over noisy observations it is too large as often as
-not. The certified one is too large with a chance of at most alpha.
+not. The certified one is too large with a chance of at most alpha. Where there are no labels, the
+flip rate stands for the drop, which never exceeds it.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ class Potential:
     """The prune potential of one shift, as ratios; None where no tested ratio qualifies.
 
     Attributes:
-        shift: ``ShiftRule.id``.
+        shift: the rule's ``id``.
         certified: last ratio, ascending, before the first that is not accepted on this shift.
         estimate: largest ratio whose observed drop is at most the tolerance.
     """

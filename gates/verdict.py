@@ -7,30 +7,26 @@ correction for the number of shifts is due (intersection-union test). Ratios are
 order up to the first that is not accepted, each at the full alpha: an unsafe model can be accepted
 only if the first unsafe ratio is, a chance of at most alpha (fixed sequence). So:
 
-    If the gate's images are an independent sample of each shift and nothing else was decided with
-    them, the chance that an accepted model exceeds any tolerance of its policy is at most alpha.
+    If the images are an independent sample of each shift and nothing else was decided with them,
+    the chance that an accepted model exceeds any tolerance of its policy is at most alpha.
+
+Which test a cell gets follows from its kind of counts (``gates.inference``). On images without
+labels, "drop" stands for the flip rate, which no drop exceeds.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby, takewhile
 from typing import Final
 
-from gates.evidence import Evidence, PairedCounts
-from gates.statistics import drop_interval, images_needed, p_drop_at_least, p_drop_at_most
-from policies import Policy, ShiftRule
-
-INTERVAL_CONFIDENCE: Final = 0.95
-"""Of the two-sided intervals that are shown; the decision rests on the p-values."""
+from gates.coherence import check_subjects, counts_by_rule
+from gates.evidence import Counts, Evidence
+from gates.inference import infer, needed
+from policies import Policy, Rule
 
 POWER: Final = 0.9
 """Chance with which the advised number of images decides a cell."""
-
-
-class VerdictError(ValueError):
-    """The evidence does not fit the policy or itself, so that nothing can be judged."""
 
 
 class Outcome(StrEnum):
@@ -41,25 +37,30 @@ class Outcome(StrEnum):
     UNDECIDED = "undecided"
 
 
+_FROM_BEST_TO_WORST: Final = (Outcome.ACCEPTED, Outcome.UNDECIDED, Outcome.VIOLATED)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
     """One shift at one ratio.
 
     Attributes:
-        shift: ``ShiftRule.id``.
+        shift: the rule's ``id``.
         tolerance: largest accepted drop, absolute.
         enforced: whether the cell counts in the decision; if not, it is only shown.
+        min_images: images that the policy asks for; fewer decide nothing.
         counts: what was observed.
         p_safe: p-value of "the drop is at least the tolerance"; small means safe.
         p_violated: p-value of "the drop is at most the tolerance"; small means violated.
-        interval: two-sided interval of the drop, of INTERVAL_CONFIDENCE.
+        interval: two-sided interval of the drop, of ``gates.inference.INTERVAL_CONFIDENCE``.
         outcome: of this cell alone.
     """
 
     shift: str
     tolerance: float
     enforced: bool
-    counts: PairedCounts
+    min_images: int
+    counts: Counts
     p_safe: float
     p_violated: float
     interval: tuple[float, float]
@@ -74,6 +75,16 @@ class Step:
     candidate: str
     cells: tuple[Cell, ...]
     outcome: Outcome
+
+    @property
+    def binding(self) -> Cell:
+        """The enforced cell that is nearest to failure, or farthest in it.
+
+        That with the worst outcome; of equals, that with the largest p-value for "the drop is at
+        least the tolerance"; of equals again, that whose drop exceeds its tolerance the most, or
+        keeps it the least.
+        """
+        return max((cell for cell in self.cells if cell.enforced), key=_distress)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +111,9 @@ class Undecided:
     Attributes:
         steps: all ratios with evidence, ascending.
         reasons: sentences on the cells that are undecided.
-        images_needed: images that would decide if the truth is what was observed; None when the
-            observed drop is not below the tolerance, where more images promise no acceptance.
+        images_needed: images that would decide if the truth is what was observed, on the shift
+            that needs the most; None when some observed drop is not below its tolerance, where more
+            images promise no acceptance.
     """
 
     steps: tuple[Step, ...]
@@ -123,8 +135,7 @@ def judge(policy: Policy, evidence: Sequence[Evidence]) -> Verdict:
         VerdictError: there is no evidence, or what ``judge_step`` raises, or evidence of different
             ratios is about different dense models or images.
     """
-    _require_one("dense model", (item.dense for item in evidence))
-    _require_one("set of images", (item.images for item in evidence))
+    check_subjects(policy, evidence)
     rising = sorted(evidence, key=_ratio)
     steps = tuple(judge_step(policy, list(group)) for _, group in groupby(rising, key=_ratio))
     accepted = tuple(takewhile(lambda step: step.outcome is Outcome.ACCEPTED, steps))
@@ -140,14 +151,12 @@ def judge_step(policy: Policy, evidence: Sequence[Evidence]) -> Step:
     """One candidate under every rule of the policy, enforced or advisory.
 
     Raises:
-        VerdictError: evidence for a rule is missing or given twice, or is about more than one
-            candidate, ratio, dense model or set of images, or about no images.
+        VerdictError: evidence for a rule is missing, given twice or of another kind than the rule
+            asks for, or is about more than one candidate, ratio, dense model or set of images (a
+            rule with a folder has a set of its own), or about no images.
     """
-    _require_one("candidate", (item.candidate for item in evidence))
-    _require_one("ratio", (str(item.ratio) for item in evidence))
-    _require_one("dense model", (item.dense for item in evidence))
-    _require_one("set of images", (item.images for item in evidence))
-    counts = _counts_by_shift(policy, evidence)
+    check_subjects(policy, evidence)
+    counts = counts_by_rule(policy, evidence)
     # A violation at any of several cells rejects, so that each is tested at its share of alpha.
     alpha_violated = policy.alpha / len(policy.enforced)
     cells = tuple(
@@ -174,46 +183,19 @@ def _ratio(evidence: Evidence) -> float:
     return evidence.ratio
 
 
-def _require_one(what: str, values: Iterable[str]) -> None:
-    seen = sorted(set(values))
-    if not seen:
-        raise VerdictError("there is no evidence to judge; measure at least one candidate")
-    if len(seen) > 1:
-        raise VerdictError(
-            f"the evidence is of more than one {what}: {', '.join(value[:12] for value in seen)}; "
-            "judge together what was measured together"
-        )
+def _distress(cell: Cell) -> tuple[int, float, float]:
+    rank = _FROM_BEST_TO_WORST.index(cell.outcome)
+    return rank, cell.p_safe, cell.counts.drop - cell.tolerance
 
 
-def _counts_by_shift(policy: Policy, evidence: Sequence[Evidence]) -> dict[str, PairedCounts]:
-    """The counts of the policy's rules, checked to be there once and to be of the same images."""
-    where = f"at ratio {evidence[0].ratio:.2f}"
-    given = Counter(item.shift for item in evidence)
-    if missing := [rule.id for rule in policy.shifts if not given[rule.id]]:
-        raise VerdictError(f"{where} there is no evidence of {', '.join(missing)}; measure it")
-    if doubled := [rule.id for rule in policy.shifts if given[rule.id] > 1]:
-        raise VerdictError(f"{where} there is evidence twice of {', '.join(doubled)}; give one")
-    wanted = {rule.id for rule in policy.shifts}
-    counts = {item.shift: item.counts for item in evidence if item.shift in wanted}
-    sizes = sorted({item.n for item in counts.values()})
-    if len(sizes) > 1:
-        raise VerdictError(
-            f"{where} shifts were measured on {sizes} images; measure all on the same"
-        )
-    if sizes == [0]:
-        raise VerdictError(f"{where} no images were measured; give the gate some")
-    return counts
-
-
-def _cell(rule: ShiftRule, counts: PairedCounts, *, policy: Policy, alpha_violated: float) -> Cell:
-    p_safe = p_drop_at_least(counts, rule.tolerance)
-    p_violated = p_drop_at_most(counts, rule.tolerance)
-    # Never both: the two p-values add up to more than 1, and alpha is below one half.
-    if counts.n < policy.min_images:
+def _cell(rule: Rule, counts: Counts, *, policy: Policy, alpha_violated: float) -> Cell:
+    found = infer(counts, rule.tolerance, alpha=policy.alpha)
+    min_images = policy.images_needed(rule)
+    if counts.n < min_images:
         outcome = Outcome.UNDECIDED
-    elif p_safe <= policy.alpha:
+    elif found.p_safe <= policy.alpha:
         outcome = Outcome.ACCEPTED
-    elif p_violated <= alpha_violated:
+    elif found.p_violated <= alpha_violated:
         outcome = Outcome.VIOLATED
     else:
         outcome = Outcome.UNDECIDED
@@ -221,43 +203,41 @@ def _cell(rule: ShiftRule, counts: PairedCounts, *, policy: Policy, alpha_violat
         shift=rule.id,
         tolerance=rule.tolerance,
         enforced=rule.enforced,
+        min_images=min_images,
         counts=counts,
-        p_safe=p_safe,
-        p_violated=p_violated,
-        interval=drop_interval(counts, confidence=INTERVAL_CONFIDENCE),
+        p_safe=found.p_safe,
+        p_violated=found.p_violated,
+        interval=found.interval,
         outcome=outcome,
     )
 
 
 def _joint_outcome(outcomes: Iterable[Outcome]) -> Outcome:
     """Violated if any is, else undecided if any is, else accepted."""
-    seen = set(outcomes)
-    for outcome in (Outcome.VIOLATED, Outcome.UNDECIDED):
-        if outcome in seen:
-            return outcome
-    return Outcome.ACCEPTED
+    return max(outcomes, key=_FROM_BEST_TO_WORST.index)
 
 
 def _sentence(policy: Policy, step: Step, cell: Cell) -> str:
     where = f"at ratio {step.ratio:.2f}"
-    if cell.counts.n < policy.min_images:
+    if cell.counts.n < cell.min_images:
         return (
             f"{where} {cell.shift} was measured on {cell.counts.n:,} images; "
-            f"the policy asks for at least {policy.min_images:,}"
+            f"the policy asks for at least {cell.min_images:,}"
         )
     low, high = cell.interval
     interval = f"[{_percent(low)}, {_percent(high)}]"
-    drop = f"the drop on {cell.shift} is {_percent(cell.counts.drop)} % {interval}"
+    statistic = cell.counts.statistic
+    observed = f"the {statistic} on {cell.shift} is {_percent(cell.counts.drop)} % {interval}"
     tolerance = f"the tolerance of {_percent(cell.tolerance)} %"
     if cell.outcome is Outcome.VIOLATED:
-        return f"{where} {drop}, above {tolerance}"
-    needed = _cell_needs(policy, cell)
+        return f"{where} {observed}, above {tolerance}"
+    images = _cell_needs(policy, cell)
     remedy = (
-        "more images promise no acceptance, because the observed drop is not below it"
-        if needed is None
-        else f"about {needed:,} images would decide, if the truth is what was observed"
+        f"more images promise no acceptance, because the observed {statistic} is not below it"
+        if images is None
+        else f"about {images:,} images would decide, if the truth is what was observed"
     )
-    return f"{where} {drop}, neither shown to be below {tolerance} nor above it; {remedy}"
+    return f"{where} {observed}, neither shown to be below {tolerance} nor above it; {remedy}"
 
 
 def _step_needs(policy: Policy, step: Step) -> int | None:
@@ -269,20 +249,11 @@ def _step_needs(policy: Policy, step: Step) -> int | None:
 
 
 def _cell_needs(policy: Policy, cell: Cell) -> int | None:
-    counts = cell.counts
-    if counts.n < policy.min_images:
-        return policy.min_images
-    if counts.drop >= cell.tolerance:
-        return None
-    estimate = images_needed(
-        tolerance=cell.tolerance,
-        discordance=counts.discordance,
-        drop=counts.drop,
-        alpha=policy.alpha,
-        power=POWER,
-    )
+    if cell.counts.n < cell.min_images:
+        return cell.min_images
+    estimate = needed(cell.counts, cell.tolerance, alpha=policy.alpha, power=POWER)
     # These images did not decide, whatever the estimate from them says.
-    return max(estimate, counts.n + 1)
+    return None if estimate is None else max(estimate, cell.counts.n + 1)
 
 
 def _percent(share: float) -> str:

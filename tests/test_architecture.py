@@ -11,7 +11,8 @@ from typing import Final, get_args
 
 import pytest
 
-from gates.shifts import PROFILES, SHIFTS, parameters
+from compressor.distributions import check_shifts
+from gates.shifts import PROFILES
 from policies import Policy, built_in, load_policy
 
 ROOT: Final = Path(__file__).parent.parent
@@ -123,9 +124,8 @@ def test_a_silenced_check_is_named() -> None:
 @pytest.mark.parametrize("name", built_in())
 @pytest.mark.parametrize("profile", PROFILES)
 def test_every_shift_of_a_built_in_policy_exists(name: str, profile: str) -> None:
-    for rule in load_policy(name).shifts:
-        assert rule.name in SHIFTS
-        parameters(rule.name, severity=rule.severity, profile=profile, side=32)
+    policy = load_policy(name).model_copy(update={"profile": profile})
+    check_shifts(policy, side=32)
 
 
 def test_policies_and_shifts_know_the_same_profiles() -> None:

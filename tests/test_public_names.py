@@ -8,7 +8,11 @@ def test_names_of_gates() -> None:
     assert gates.__all__ == [
         "Accepted",
         "Cell",
+        "Counts",
+        "DrawCounts",
         "Evidence",
+        "FlipCounts",
+        "Inference",
         "Outcome",
         "PairedCounts",
         "Potential",
@@ -19,21 +23,29 @@ def test_names_of_gates() -> None:
         "VerdictError",
         "drop_interval",
         "explain",
+        "flips",
         "images_needed",
+        "infer",
         "judge",
         "judge_step",
+        "needed",
         "p_drop_at_least",
         "p_drop_at_most",
         "paired",
+        "paired_draws",
         "prune_potential",
     ]
 
 
 def test_names_of_policies() -> None:
     assert policies.__all__ == [
+        "Component",
+        "FolderRule",
+        "MixtureRule",
         "Policy",
         "PolicyError",
         "RatioBounds",
+        "Rule",
         "ShiftRule",
         "built_in",
         "load_policy",

@@ -46,8 +46,19 @@ class Distribution:
             raise ShiftError("a distribution needs at least one component, got none")
         if self.draws < 1:
             raise ShiftError(f"a distribution needs at least one draw, got {self.draws}")
+        if self.draws > 1 and not self._has_chance():
+            raise ShiftError(
+                f"all {self.draws} draws of {self.components[0].name} are the same image, for no "
+                "chance is in it; leave draws out"
+            )
         if self.save_jpeg is not None and not 1 <= self.save_jpeg <= 95:
             raise ShiftError(f"save_jpeg is a quality from 1 to 95, got {self.save_jpeg}")
+
+    def _has_chance(self) -> bool:
+        if len(self.components) > 1:
+            return True
+        shift = SHIFTS.get(self.components[0].name)
+        return shift is None or shift.chance != "none"
 
 
 def sample(

@@ -26,45 +26,13 @@ from scipy import ndimage
 from gates.shifts import SHIFTS
 from gates.shifts.tables import TABLES, Parameters
 from tests.gates.shifts.injected import Injected
-
-Pixels = NDArray[np.uint8]
-"""One image [h w 3], as the package takes it."""
+from tests.gates.shifts.pictures import Pixels
 
 Names = dict[str, Any]
 """What the package's functions find under the names that they use, and the functions themselves."""
 
 _OWN_TABLE: Final = "imagenet-c"
 """The table that the package's functions hold."""
-
-
-def photographs(n: int, *, height: int, width: int) -> list[Pixels]:
-    """Images with the spectrum of photographs: large shapes, little colour, some fine texture.
-
-    Parts of each are black, white and grey, where the formulas of colour spaces have no hue.
-    """
-    rng = np.random.default_rng(n)
-    waves = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
-    waves[0, 0] = np.inf
-    waves **= 1.4
-    images = []
-    for _ in range(n):
-        light, *colours = (
-            field / field.std()
-            for field in np.fft.irfft2(
-                np.fft.rfft2(rng.normal(size=(4, height, width))) / waves, s=(height, width)
-            )
-        )
-        image = 128 + 60 * light[..., None] + 20 * np.stack(colours, axis=-1)
-        image += rng.normal(scale=4.0, size=image.shape)
-        image[:3, :5], image[-4:, :5] = 0, 255
-        image[:3, -5:] = image[:3, -5:, :1]
-        images.append(image.clip(0, 255).astype(np.uint8))
-    return images
-
-
-def noise(*, height: int, width: int) -> Pixels:
-    """Every byte at random: edges everywhere, and every saturation."""
-    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def ours(name: str, image: Pixels, *, table: str, severity: int, seed: int) -> Pixels:
@@ -125,9 +93,6 @@ class _With:
         return getattr(self._module, name)
 
 
-# ------------------------------------------------ parameters as the package has them
-
-
 def _row(parameters: Parameters) -> object:
     return parameters[0] if len(parameters) == 1 else parameters
 
@@ -137,14 +102,12 @@ _ROWS: Final[Mapping[str, Callable[[Parameters], object]]] = {
 }
 
 
-# ------------------------------------------------ where the package left the original
-
-
 def _snow(names: Names, parameters: Parameters) -> None:
     """The package keeps the upper left part of the zoomed flakes; the original, their middle.
 
-    And the original makes them bytes before they are blurred. (The same helper zooms in
-    ``zoom_blur``, whose factors are too small to leave anything to trim.)
+    And the original makes them bytes before they are blurred, by ImageMagick, which cuts its result
+    off where the package rounds. (The same helper zooms in ``zoom_blur``, whose factors are too
+    small to leave anything to trim.)
     """
     zoomed, blurred = names["clipped_zoom"], names["_motion_blur"]
 
@@ -155,7 +118,9 @@ def _snow(names: Names, parameters: Parameters) -> None:
 
     def blurred_bytes(layer: NDArray[np.float64], **how: float) -> NDArray[np.float64]:
         moved: NDArray[np.float64] = blurred(np.uint8(255 * layer) / 255.0, **how)
-        return moved
+        # What is a whole number by now, the package's rounding leaves as it is. The slack is for
+        # its single precision.
+        return np.floor(255 * moved + 1e-3) / 255.0
 
     names.update(clipped_zoom=trimmed, _motion_blur=blurred_bytes)
 
@@ -232,8 +197,6 @@ CORRECTIONS: Final[Mapping[str, Callable[[Names, Parameters], None]]] = {
     "elastic_transform": _elastic_transform,
 }
 
-
-# ------------------------------------------------ the numbers that the reference draws
 
 Numbers = tuple[NDArray[Any] | float, ...]
 """What the shift asks for, call by call, for one image."""

@@ -38,7 +38,8 @@ def mixed(
 
 def same(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Which images [n] are equal in every byte."""
-    return (one == other).all(axis=(1, 2, 3))
+    equal: NDArray[np.bool_] = (one == other).all(axis=(1, 2, 3))
+    return equal
 
 
 def test_one_component_is_the_shift_itself() -> None:
@@ -124,5 +125,7 @@ def test_an_impossible_distribution_is_refused() -> None:
         Distribution(components=())
     with pytest.raises(ShiftError, match="at least one draw, got 0"):
         Distribution(components=(NOISE,), draws=0)
+    with pytest.raises(ShiftError, match="all 3 draws of brightness are the same image"):
+        Distribution(components=(LIGHT,), draws=3)
     with pytest.raises(ShiftError, match="quality from 1 to 95, got 100"):
         Distribution(components=(NOISE,), save_jpeg=100)

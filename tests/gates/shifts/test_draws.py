@@ -71,11 +71,11 @@ def test_shapes_are_one_per_image() -> None:
     assert drawn(IDS[:0]).normal(5).shape == (0, 5)
 
 
-def numbers(given: Draws, *, size: tuple[int, int], parameters: tuple[float, ...]) -> Tensor:
+def numbers(draws: Draws, *, size: tuple[int, int], parameters: tuple[float, ...]) -> Tensor:
     """A layer that is a single number, for ``layers`` to choose from."""
     assert size == (2, 3)
     assert parameters == (0.5,)
-    return given.uniform()
+    return draws.uniform()
 
 
 def test_a_bank_has_as_many_layers_as_it_says_and_images_use_them_evenly() -> None:

@@ -190,7 +190,8 @@ def box_resized(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
     weights /= weights.sum(axis=1, keepdims=True)
     across = np.floor(np.einsum("xj,ijc->ixc", weights, image.astype(float)) + 0.5)
     down = np.einsum("yi,ixc->yxc", weights, across)
-    return np.floor(down + 0.5).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.floor(down + 0.5).astype(np.uint8)
+    return rounded
 
 
 @pytest.mark.parametrize("parameters", rows("contrast"))

@@ -11,8 +11,11 @@ import pytest
 import torch
 
 from gates.shifts import SHIFTS
-from gates.shifts.tables import SEVERITIES, TABLES
-from tests.gates.shifts import reference
+from gates.shifts.draws import Draws
+from gates.shifts.shift import on_unit
+from gates.shifts.tables import SEVERITIES, TABLES, Parameters
+from tests.gates.shifts.injected import Injected
+from tests.gates.shifts.pictures import Pixels, noise, photographs
 from tests.gates.shifts.reference import CORRECTIONS, DRAWS, ours, theirs
 
 NO_REFERENCE: Final = {
@@ -37,20 +40,18 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def largest_difference(
-    name: str, image: reference.Pixels, *, table: str, severity: int, seed: int
-) -> int:
+def largest_difference(name: str, image: Pixels, *, table: str, severity: int, seed: int) -> int:
     moved = ours(name, image, table=table, severity=severity, seed=seed)
     expected = theirs(name, image, table=table, severity=severity, seed=seed)
     assert moved.shape == expected.shape == image.shape
     return int(np.abs(moved.astype(int) - expected).max())
 
 
-def images_for(table: str) -> list[reference.Pixels]:
+def images_for(table: str) -> list[Pixels]:
     height, width = SIZES[table]
     return [
-        *reference.photographs(2, height=height, width=width),
-        reference.noise(height=height, width=width),
+        *photographs(2, height=height, width=width),
+        noise(height=height, width=width),
     ]
 
 
@@ -63,7 +64,7 @@ def test_pixels_are_the_generators(name: str, table: str, severity: int) -> None
 
 @pytest.mark.parametrize("name", DRAWS)
 def test_pixels_are_the_generators_at_the_size_of_imagenet(name: str) -> None:
-    (image,) = reference.photographs(1, height=224, width=224)
+    (image,) = photographs(1, height=224, width=224)
     assert largest_difference(name, image, table="imagenet-c", severity=3, seed=0) <= 1
 
 
@@ -92,7 +93,7 @@ def test_every_shift_has_a_reference_or_a_reason_why_not() -> None:
 def test_the_reference_is_corrected_where_the_package_left_the_original(
     name: str, side: int, severity: int
 ) -> None:
-    (image,) = reference.photographs(1, height=side, width=side)
+    (image,) = photographs(1, height=side, width=side)
     seen = [
         theirs(name, image, table="imagenet-c", severity=severity, seed=0, corrected=corrected)
         for corrected in (True, False)
@@ -105,3 +106,15 @@ def test_the_reference_is_corrected_where_the_package_left_the_original(
 
 def test_each_correction_is_shown_to_be_one() -> None:
     assert set(CORRECTIONS) == {"snow", "pixelate", "frost", "elastic_transform"}
+
+
+@pytest.mark.parametrize(("share_of_a_byte", "gained"), [(0.99, 0), (1.0, 1), (-0.01, -1)])
+def test_bytes_are_cut_off_and_not_rounded(share_of_a_byte: float, gained: int) -> None:
+    """The generator saves ``np.uint8(255 * x)``; whole values must survive the arithmetic."""
+    before = torch.arange(1, 255, dtype=torch.uint8).reshape(1, 1, 1, -1)
+
+    def brighter(images: torch.Tensor, *, parameters: Parameters, draws: Draws) -> torch.Tensor:
+        return images + share_of_a_byte / 255.0
+
+    after = on_unit(brighter)(before, parameters=(), draws=Injected())
+    assert torch.equal(after, before + gained)
