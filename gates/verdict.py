@@ -176,7 +176,31 @@ def explain(policy: Policy, step: Step) -> tuple[str, ...]:
     if step.outcome is Outcome.ACCEPTED:
         return ()
     in_the_way = (c for c in step.cells if c.enforced and c.outcome is step.outcome)
-    return tuple(_sentence(policy, step, cell) for cell in in_the_way)
+    return tuple(describe(policy, step, cell) for cell in in_the_way)
+
+
+def describe(policy: Policy, step: Step, cell: Cell) -> str:
+    """One sentence on a cell of the step that is not accepted: why, and what would decide it."""
+    where = f"at ratio {step.ratio:.2f}"
+    if cell.counts.n < cell.min_images:
+        return (
+            f"{where} {cell.shift} was measured on {cell.counts.n:,} images; "
+            f"the policy asks for at least {cell.min_images:,}"
+        )
+    low, high = cell.interval
+    interval = f"[{_percent(low)}, {_percent(high)}]"
+    statistic = cell.counts.statistic
+    observed = f"the {statistic} on {cell.shift} is {_percent(cell.counts.drop)} % {interval}"
+    tolerance = f"the tolerance of {_percent(cell.tolerance)} %"
+    if cell.outcome is Outcome.VIOLATED:
+        return f"{where} {observed}, above {tolerance}"
+    images = _cell_needs(policy, cell)
+    remedy = (
+        f"more images promise no acceptance, because the observed {statistic} is not below it"
+        if images is None
+        else f"about {images:,} images would decide, if the truth is what was observed"
+    )
+    return f"{where} {observed}, neither shown to be below {tolerance} nor above it; {remedy}"
 
 
 def _ratio(evidence: Evidence) -> float:
@@ -215,29 +239,6 @@ def _cell(rule: Rule, counts: Counts, *, policy: Policy, alpha_violated: float) 
 def _joint_outcome(outcomes: Iterable[Outcome]) -> Outcome:
     """Violated if any is, else undecided if any is, else accepted."""
     return max(outcomes, key=_FROM_BEST_TO_WORST.index)
-
-
-def _sentence(policy: Policy, step: Step, cell: Cell) -> str:
-    where = f"at ratio {step.ratio:.2f}"
-    if cell.counts.n < cell.min_images:
-        return (
-            f"{where} {cell.shift} was measured on {cell.counts.n:,} images; "
-            f"the policy asks for at least {cell.min_images:,}"
-        )
-    low, high = cell.interval
-    interval = f"[{_percent(low)}, {_percent(high)}]"
-    statistic = cell.counts.statistic
-    observed = f"the {statistic} on {cell.shift} is {_percent(cell.counts.drop)} % {interval}"
-    tolerance = f"the tolerance of {_percent(cell.tolerance)} %"
-    if cell.outcome is Outcome.VIOLATED:
-        return f"{where} {observed}, above {tolerance}"
-    images = _cell_needs(policy, cell)
-    remedy = (
-        f"more images promise no acceptance, because the observed {statistic} is not below it"
-        if images is None
-        else f"about {images:,} images would decide, if the truth is what was observed"
-    )
-    return f"{where} {observed}, neither shown to be below {tolerance} nor above it; {remedy}"
 
 
 def _step_needs(policy: Policy, step: Step) -> int | None:
