@@ -56,10 +56,6 @@ class Draws(Protocol):
         """Whole numbers from low to high - 1, [n *shape]."""
         ...
 
-    def poisson(self, rates: Tensor) -> Tensor:
-        """Poisson numbers (as float64) of the given rates [n ...]."""
-        ...
-
     def layers(
         self, make: "Layer", *, size: tuple[int, int], parameters: tuple[float, ...]
     ) -> Tensor:
@@ -97,24 +93,16 @@ class _Streams:
         self._state: Any = self._philox.state
 
     def normal(self, *shape: int) -> Tensor:
-        return self._filled(shape, lambda rng, _, out: rng.standard_normal(out=out))
+        return self._filled(shape, lambda rng, out: rng.standard_normal(out=out))
 
     def uniform(self, *shape: int) -> Tensor:
-        return self._filled(shape, lambda rng, _, out: rng.random(out=out))
+        return self._filled(shape, lambda rng, out: rng.random(out=out))
 
     def integers(self, low: int, high: int, *shape: int) -> Tensor:
-        def fill(rng: np.random.Generator, _: int, out: Numbers) -> None:
+        def fill(rng: np.random.Generator, out: Numbers) -> None:
             out[:] = rng.integers(low, high, size=len(out))
 
         return self._filled(shape, fill, dtype=np.int64)
-
-    def poisson(self, rates: Tensor) -> Tensor:
-        given = rates.cpu().numpy().reshape(len(self._keys), -1)
-
-        def fill(rng: np.random.Generator, index: int, out: Numbers) -> None:
-            out[:] = rng.poisson(given[index])
-
-        return self._filled(tuple(rates.shape[1:]), fill)
 
     def layers(
         self, make: Layer, *, size: tuple[int, int], parameters: tuple[float, ...]
@@ -136,15 +124,15 @@ class _Streams:
     def _filled(
         self,
         shape: tuple[int, ...],
-        fill: Callable[[np.random.Generator, int, Numbers], object],
+        fill: Callable[[np.random.Generator, Numbers], object],
         *,
         dtype: type[np.float64 | np.int64] = np.float64,
     ) -> Tensor:
         """Numbers [n *shape], image by image from the streams of this call."""
         numbers = np.empty((len(self._keys), math.prod(shape)), dtype=dtype)
         self._calls += 1
-        for index, key in enumerate(self._keys):
-            fill(self._rewound(key), index, numbers[index])
+        for key, own in zip(self._keys, numbers, strict=True):
+            fill(self._rewound(key), own)
         return torch.from_numpy(numbers.reshape(len(self._keys), *shape))
 
     def _rewound(self, key: tuple[int, int]) -> np.random.Generator:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from gates.shifts.draws import Draws
+from gates.shifts.photons import poisson
 from gates.shifts.tables import Parameters
 
 
@@ -17,9 +18,15 @@ def gaussian_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> T
 
 
 def shot_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
-    """Count photons: a Poisson number whose mean is the pixel's. Parameter: photons of white."""
+    """Count photons: a Poisson number whose mean is the pixel's. Parameter: photons of white.
+
+    Images are bytes, divided by 255.
+    """
     (photons,) = parameters
-    return draws.poisson(images * photons).to(images) / photons
+    levels = (255.0 * images).round().to(torch.uint8).cpu().numpy()
+    uniform = draws.uniform(*images.shape[1:]).numpy()
+    counts = poisson(uniform, levels, photons=photons)
+    return torch.from_numpy(counts).to(images).div_(photons)
 
 
 def uniform_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:

@@ -1,6 +1,7 @@
 """The table of all shifts, and how one is applied to images."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
@@ -128,24 +129,38 @@ def shifted(
     strength = parameters(
         name, severity=severity, level=level, profile=profile, side=min(pixels.shape[2:])
     )
-    shift = SHIFTS[name]
     result = np.empty(pixels.shape, dtype=np.uint8)
     step = max(1, _CHUNK_VALUES // pixels[0:1].size) if len(pixels) else 1
-    for start in range(0, len(pixels), step):
-        part = slice(start, start + step)
-        draws = draws_for(
-            ids[part],
-            shift=name,
-            strength=str(severity if level is None else level),
-            seed=seed,
-            draw=draw,
-        )
-        # A copy: torch does not take memory maps that are read-only.
-        moved = shift.apply(
-            torch.from_numpy(np.array(pixels[part])).to(device), parameters=strength, draws=draws
-        )
-        result[part] = moved.cpu().numpy()
+    with _one_thread():
+        for start in range(0, len(pixels), step):
+            part = slice(start, start + step)
+            draws = draws_for(
+                ids[part],
+                shift=name,
+                strength=str(severity if level is None else level),
+                seed=seed,
+                draw=draw,
+            )
+            # A copy: torch does not take memory maps that are read-only.
+            given = torch.from_numpy(np.array(pixels[part])).to(device)
+            moved = SHIFTS[name].apply(given, parameters=strength, draws=draws)
+            result[part] = moved.cpu().numpy()
     return result
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """The caller's number of threads for torch is one for a while.
+
+    Chunks are small, so that threads gain little on an idle machine; on a busy one they wait for
+    each other at the end of every operation, and all takes ten times as long.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _checked(images: NDArray[np.uint8], ids: NDArray[np.uint64]) -> NDArray[np.uint8]:

@@ -30,9 +30,6 @@ class Injected:
         assert bool(((numbers >= low) & (numbers < high)).all()), f"not in [{low}, {high})"
         return numbers
 
-    def poisson(self, rates: Tensor) -> Tensor:
-        return self._next(tuple(rates.shape[1:]), torch.float64)
-
     def layers(
         self, make: Layer, *, size: tuple[int, int], parameters: tuple[float, ...]
     ) -> Tensor:

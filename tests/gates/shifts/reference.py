@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
+from scipy import ndimage, stats
 
 from gates.shifts import SHIFTS
 from gates.shifts.tables import TABLES, Parameters
@@ -211,8 +211,12 @@ def _normal(seed: int, image: Pixels, parameters: Parameters) -> Numbers:
 
 
 def _counts(seed: int, image: Pixels, parameters: Parameters) -> Numbers:
+    """Uniform numbers in the middle of what stands for the counts that the reference draws."""
     (photons,) = parameters
-    return (np.random.RandomState(seed).poisson(image / 255.0 * photons).transpose(2, 0, 1),)
+    means = image / 255.0 * photons
+    counts = np.random.RandomState(seed).poisson(means)
+    ends = stats.poisson.cdf(counts - 1, means), stats.poisson.cdf(counts, means)
+    return (np.mean(ends, axis=0).transpose(2, 0, 1),)
 
 
 def _impulses(seed: int, image: Pixels, parameters: Parameters) -> Numbers:
