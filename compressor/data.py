@@ -2,10 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import PIL
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from compressor.config import Source
 from compressor.data_sources import Listing, list_images
 from compressor.files import atomic_path, digest
+from compressor.image_files import ImageFiles
 from compressor.pixels import DataError, Pixels, fit
 from compressor.threads import in_threads
 from compressor.wording import few
@@ -21,12 +22,15 @@ from compressor.wording import few
 __all__ = [
     "DataError",
     "ImageSet",
+    "UnlabelledSet",
     "check_classes",
     "check_disjoint",
     "check_same_classes",
+    "labelled",
     "load_images",
     "split",
     "subset",
+    "unlabelled",
 ]
 
 # Part of every cache file's name, with Pillow's version; raise it when the same files would give
@@ -51,6 +55,20 @@ class ImageSet:
     """Of classes, labels and ids, in their order."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class UnlabelledSet:
+    """n images whose classes nobody knows."""
+
+    images: Pixels
+    """[n c h w], as in an ``ImageSet``."""
+    ids: NDArray[np.uint64]
+    """[n], as in an ``ImageSet``."""
+    names: tuple[str, ...]
+    """[n], for messages."""
+    digest: str
+    """Of the ids, in their order."""
+
+
 def load_images(source: Source, *, size: tuple[int, int, int], cache: Path, root: Path) -> ImageSet:
     """The images of ``source``, decoded into ``cache`` unless the same are there already.
 
@@ -67,25 +85,32 @@ def load_images(source: Source, *, size: tuple[int, int, int], cache: Path, root
         DataError: saying which file, class or image is unusable, and why.
     """
     listing = list_images(source, size=size, root=root)
-    count = len(listing.labels)
-    if count == 0:
+    if not listing.names:
         raise DataError(f"no images in the source {source!r}")
+    return labelled(listing, size=size, cache=cache)
+
+
+def labelled(listing: Listing, *, size: tuple[int, int, int], cache: Path) -> ImageSet:
+    """The images of ``listing``, decoded as ``load_images`` says.
+
+    Raises:
+        DataError: a label out of range, or an image that is unusable.
+    """
     _check_labels(listing)
-    key = digest(_DECODER, PIL.__version__, json.dumps(size), listing.digest)[:32]
-    images_path, ids_path = cache / f"{key}.images.npy", cache / f"{key}.ids.npy"
-    # The ids are written last: where they are, the images are whole.
-    if not ids_path.exists():
-        ids = _decode(listing, images_path, size=size)
-        with atomic_path(ids_path) as temporary, temporary.open("wb") as file:
-            np.save(file, ids)
-    try:
-        images: Pixels = np.load(images_path, mmap_mode="r")
-        ids = np.load(ids_path)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"the cache {cache} is damaged ({error}); delete it and try again"
-        ) from error
+    images, ids = _pixels(listing, size=size, cache=cache)
     return _image_set(images, listing.labels, ids, names=listing.names, classes=listing.classes)
+
+
+def unlabelled(files: ImageFiles, *, size: tuple[int, int, int], cache: Path) -> UnlabelledSet:
+    """The images of ``files``, decoded as ``load_images`` says.
+
+    Raises:
+        DataError: an image is unusable.
+    """
+    images, ids = _pixels(files, size=size, cache=cache)
+    return UnlabelledSet(
+        images=images, ids=ids, names=files.names, digest=digest(ids.astype("<u8").tobytes())
+    )
 
 
 def subset(images: ImageSet, indices: NDArray[np.integer] | Sequence[int]) -> ImageSet:
@@ -119,19 +144,18 @@ def split(images: ImageSet, *, fraction: float, seed: int) -> tuple[ImageSet, Im
     return subset(images, np.flatnonzero(~inside)), subset(images, np.flatnonzero(inside))
 
 
-def check_disjoint(train: ImageSet, gate: ImageSet) -> None:
+def check_disjoint(train: ImageSet, judged: ImageSet | UnlabelledSet, *, source: str) -> None:
     """No image of the gate may have been trained on, for its answer would prove nothing.
 
     Raises:
-        DataError: with the number of equal images, and some of their names.
+        DataError: with the number of equal images, and some of their names in ``source``.
     """
-    shared = np.flatnonzero(np.isin(gate.ids, train.ids))
+    shared = np.flatnonzero(np.isin(judged.ids, train.ids))
     if shared.size:
-        examples = few(gate.names[index] for index in shared)
+        examples = few(judged.names[index] for index in shared)
         raise DataError(
-            f"{shared.size} of {len(gate.ids)} gate images are training images too, pixel by "
-            f"pixel (in the gate: {examples}); remove them from data.train, or give other "
-            "data.gate images"
+            f"{shared.size} of {len(judged.ids)} images of {source} are training images too, pixel "
+            f"by pixel (in {source}: {examples}); remove them there or from data.train"
         )
 
 
@@ -189,9 +213,39 @@ def _check_labels(listing: Listing) -> None:
         )
 
 
-def _decode(listing: Listing, path: Path, *, size: tuple[int, int, int]) -> NDArray[np.uint64]:
+class _Readable(Protocol):
+    """What a decoder must know of a source: a ``Listing`` or ``ImageFiles``."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def read(self) -> Callable[[int], Pixels]: ...
+
+
+def _pixels(
+    source: _Readable, *, size: tuple[int, int, int], cache: Path
+) -> tuple[Pixels, NDArray[np.uint64]]:
+    """Pixels [n c h w], memory-mapped from ``cache``, and ids [n]; decoded if not there yet."""
+    key = digest(_DECODER, PIL.__version__, json.dumps(size), source.digest)[:32]
+    images_path, ids_path = cache / f"{key}.images.npy", cache / f"{key}.ids.npy"
+    # The ids are written last: where they are, the images are whole.
+    if not ids_path.exists():
+        ids = _decode(source, images_path, size=size)
+        with atomic_path(ids_path) as temporary, temporary.open("wb") as file:
+            np.save(file, ids)
+    try:
+        return np.load(images_path, mmap_mode="r"), np.load(ids_path)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"the cache {cache} is damaged ({error}); delete it and try again"
+        ) from error
+
+
+def _decode(source: _Readable, path: Path, *, size: tuple[int, int, int]) -> NDArray[np.uint64]:
     """Write the pixels of all images to ``path``; their ids."""
-    count = len(listing.labels)
+    count = len(source.names)
     ids = np.empty(count, dtype=np.uint64)
     with atomic_path(path) as temporary:
         images = np.lib.format.open_memmap(
@@ -200,7 +254,7 @@ def _decode(listing: Listing, path: Path, *, size: tuple[int, int, int]) -> NDAr
 
         def decode(chunk: range) -> None:
             for index in chunk:
-                images[index] = fit(listing.read(index), size, name=listing.names[index])
+                images[index] = fit(source.read(index), size, name=source.names[index])
                 ids[index] = _id(images[index])
 
         in_threads(decode, count)

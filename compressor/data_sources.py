@@ -1,11 +1,9 @@
 """What a source of images holds, before its pixels are decoded."""
 
-import hashlib
 import operator
-import os
 import threading
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, cast
@@ -23,17 +21,8 @@ from compressor.config import (
 )
 from compressor.factories import FactoryError, call_factory
 from compressor.files import digest, sha256_of
-from compressor.pixels import (
-    DataError,
-    Pixels,
-    decode_file,
-    pixels_digest,
-    to_pixels,
-)
-from compressor.threads import in_threads
-from compressor.wording import few
-
-_EXTENSIONS: Final = (".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".webp")
+from compressor.image_files import class_folders, image_files, images_by_class
+from compressor.pixels import DataError, Pixels, pixels_digest, to_pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +54,9 @@ def list_images(source: Source, *, size: tuple[int, int, int], root: Path) -> Li
     """
     match source:
         case FolderSource(folder=folder):
-            return _list_folder(folder, channels=size[0])
+            classes = class_folders(folder)
+            labels = {name: label for label, name in enumerate(classes)}
+            return list_folders(folder, labels, classes=classes, channels=size[0])
         case ArchiveSource(npz=path):
             return _list_archive(path, size=size)
         case TorchvisionSource(torchvision=name, root=folder, split=split):
@@ -87,67 +78,25 @@ def list_images(source: Source, *, size: tuple[int, int, int], root: Path) -> Li
             return _list_map_style(cast(_MapStyle, made), origin=spec, channels=size[0])
 
 
-def _list_folder(folder: Path, *, channels: int) -> Listing:
-    if not folder.is_dir():
-        raise DataError(f"no folder {folder}; expected {folder}/<class>/<image>.jpg")
-    if channels not in (1, 3):
-        raise DataError(
-            f"image files have 1 or 3 channels, and input.size says {channels}; give an npz or a "
-            "factory"
-        )
-    classes = sorted(
-        entry.name for entry in folder.iterdir() if _visible(entry.name) and entry.is_dir()
-    )
-    if not classes:
-        raise DataError(f"{folder} has no class folders; expected {folder}/<class>/<image>.jpg")
-    found = [sorted(_image_names(folder, name)) for name in classes]
-    if empty := [name for name, images in zip(classes, found, strict=True) if not images]:
-        raise DataError(
-            f"no images in the class folders {few(empty)} of {folder}; allowed are "
-            f"{', '.join(_EXTENSIONS)}. Add images, or remove the folder"
-        )
-    names = tuple(name for images in found for name in images)
+def list_folders(
+    folder: Path, labels: Mapping[str, int], *, classes: tuple[str, ...], channels: int
+) -> Listing:
+    """The images of the class folders that ``labels`` names, each with the label given there.
 
-    def read(index: int) -> Pixels:
-        return decode_file(folder / names[index], channels=channels)
-
-    contents = _file_digests(folder, names)
+    Raises:
+        DataError: a class folder has no images, or something cannot be read.
+    """
+    found = images_by_class(folder, tuple(labels))
+    files = image_files(folder, [name for names in found for name in names], channels=channels)
     return Listing(
-        classes=tuple(classes),
+        classes=classes,
         labels=np.repeat(
-            np.arange(len(classes), dtype=np.int64), [len(images) for images in found]
+            np.array(list(labels.values()), dtype=np.int64), [len(names) for names in found]
         ),
-        names=names,
-        digest=digest(*(part for pair in zip(names, contents, strict=True) for part in pair)),
-        read=read,
+        names=files.names,
+        digest=files.digest,
+        read=files.read,
     )
-
-
-def _visible(name: str) -> bool:
-    return not name.startswith(".")
-
-
-def _image_names(root: Path, class_name: str) -> Iterator[str]:
-    """Names of the images of a class, relative to ``root``, with "/" on every system."""
-    for place, folders, files in os.walk(root / class_name, followlinks=True):
-        folders[:] = filter(_visible, folders)
-        prefix = Path(place).relative_to(root).as_posix()
-        images = (name for name in filter(_visible, files) if name.lower().endswith(_EXTENSIONS))
-        yield from (f"{prefix}/{name}" for name in images)
-
-
-def _file_digests(root: Path, names: Sequence[str]) -> Iterator[bytes]:
-    def of_chunk(chunk: range) -> list[bytes]:
-        return [hashlib.sha256(_content(root / names[index])).digest() for index in chunk]
-
-    return (found for chunk in in_threads(of_chunk, len(names)) for found in chunk)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _list_archive(path: Path, *, size: tuple[int, int, int]) -> Listing:

@@ -49,12 +49,33 @@ def decode_file(path: Path, *, channels: int) -> Pixels:
     Raises:
         DataError: the file is no readable image, or not of so many channels.
     """
+    return _of_picture(_picture(path), name=str(path), channels=channels)
+
+
+def decode_as_it_is(path: Path) -> Pixels:
+    """The pixels [h w] of a grey image file, or [h w 3] of a coloured one.
+
+    Raises:
+        DataError: the file is no readable image, or neither grey nor coloured in 8 bits.
+    """
+    image = _picture(path)
+    for channels, (_, allowed) in _MODES.items():
+        if image.mode in allowed:
+            return _of_picture(image, name=str(path), channels=channels)
+    modes = ", ".join(mode for _, allowed in _MODES.values() for mode in allowed)
+    raise DataError(
+        f"{path} is neither grey nor coloured in 8 bits: its mode is {image.mode}, allowed are "
+        f"{modes}; convert it"
+    )
+
+
+def _picture(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
     except _UNREADABLE as error:
         raise DataError(f"cannot decode {path}: {error}") from error
-    return _of_picture(image, name=str(path), channels=channels)
+    return image
 
 
 def _of_picture(image: Image.Image, *, name: str, channels: int) -> Pixels:

@@ -21,7 +21,9 @@ from compressor.data import (
     load_images,
     split,
     subset,
+    unlabelled,
 )
+from compressor.image_files import image_files
 from compressor.pixels import Pixels
 
 SIZE = (3, 8, 8)
@@ -229,10 +231,49 @@ def test_shared_images_are_counted_and_named(tmp_path: Path) -> None:
     pixels = random_pixels(6)
     train = image_set(tmp_path, pixels[:4], classes=("a",))
     apart = image_set(tmp_path, pixels[4:], classes=("a",))
-    check_disjoint(train, apart)
+    check_disjoint(train, apart, source="data.gate")
     gate = image_set(tmp_path, pixels[3:], classes=("a",))
-    with pytest.raises(DataError, match=r"1 of 3 gate images .*\(in the gate: image 0\); remove"):
-        check_disjoint(train, gate)
+    told = (
+        r"1 of 3 images of data\.gate are training images too, pixel by pixel \(in data\.gate: "
+        r"image 0\); remove them there or from data\.train"
+    )
+    with pytest.raises(DataError, match=told):
+        check_disjoint(train, gate, source="data.gate")
+
+
+def test_images_without_labels_have_pixels_ids_and_names_as_labelled_ones(tmp_path: Path) -> None:
+    pixels = random_pixels(4)
+    known = load(make_folder(tmp_path / "set", pixels, ("a", "b")), tmp_path)
+    files = image_files(tmp_path / "set", known.names, channels=3)
+    unknown = unlabelled(files, size=SIZE, cache=tmp_path / "cache")
+    assert np.array_equal(unknown.images, known.images)
+    assert np.array_equal(unknown.ids, known.ids)
+    assert unknown.names == known.names
+    assert not hasattr(unknown, "labels")
+
+
+def test_the_digest_without_labels_is_of_pixels_and_order_not_of_names(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    names = load(make_folder(folder, random_pixels(3), ("a",)), tmp_path).names
+
+    def found(*chosen: str) -> str:
+        files = image_files(folder, chosen, channels=3)
+        return unlabelled(files, size=SIZE, cache=tmp_path / "cache").digest
+
+    before = found(*names)
+    assert found(*reversed(names)) != before
+    assert found(*names[:2]) != before
+    (folder / names[2]).rename(folder / "z.png")
+    assert found(*names[:2], "z.png") == before
+
+
+def test_an_unlabelled_image_that_was_trained_on_is_named(tmp_path: Path) -> None:
+    make_folder(tmp_path / "set", random_pixels(3), ("a",))
+    train = image_set(tmp_path, random_pixels(1), classes=("a",))
+    files = image_files(tmp_path / "set", ["a/002.png", "a/000.png"], channels=3)
+    judged = unlabelled(files, size=SIZE, cache=tmp_path / "cache")
+    with pytest.raises(DataError, match=r"1 of 2 images of rule site .*\(in rule site: a/000\.png"):
+        check_disjoint(train, judged, source="rule site")
 
 
 def test_a_network_needs_one_output_per_class(tmp_path: Path) -> None:
