@@ -45,7 +45,7 @@ def _tables(photons: float) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     # Ten standard deviations and fifty: far enough for any mean, and cut back to what is needed.
     reach = np.arange(int(photons + 10.0 * photons**0.5) + 50)
     largest = int(np.argmax(stats.poisson.sf(reach, photons) < _BEYOND))
-    cumulative = stats.poisson.cdf(np.arange(largest + 1), means[:, None])
+    cumulative = np.asarray(stats.poisson.cdf(np.arange(largest + 1), means[:, None]))
     cumulative[:, -1] = 1.0
     edges = np.arange(_BINS) / _BINS
     first = [np.searchsorted(row, edges, side="right") for row in cumulative]

@@ -215,8 +215,8 @@ def _counts(seed: int, image: Pixels, parameters: Parameters) -> Numbers:
     (photons,) = parameters
     means = image / 255.0 * photons
     counts = np.random.RandomState(seed).poisson(means)
-    ends = stats.poisson.cdf(counts - 1, means), stats.poisson.cdf(counts, means)
-    return (np.mean(ends, axis=0).transpose(2, 0, 1),)
+    below, up_to = (np.asarray(stats.poisson.cdf(counts - k, means)) for k in (1, 0))
+    return (((below + up_to) / 2).transpose(2, 0, 1),)
 
 
 def _impulses(seed: int, image: Pixels, parameters: Parameters) -> Numbers:
