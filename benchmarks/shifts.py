@@ -1,8 +1,7 @@
 """How fast shifts are: images per second, beside imagecorruptions-imaug or, on a GPU, our own CPU.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.shifts --side 32 --out FILE.json
-    OMP_NUM_THREADS=1 python -m benchmarks.shifts --side 224 --out FILE.json
-    OMP_NUM_THREADS=1 python -m benchmarks.shifts --side 224 --device cuda --out FILE.json
+    OMP_NUM_THREADS=1 python benchmarks/shifts.py --out FILE.json
+    OMP_NUM_THREADS=1 python benchmarks/shifts.py --side 224 --device cuda --out FILE.json
 
 One thread everywhere. In every repetition both sides take their turn, shift by shift, with the same
 parameters: those of ImageNet-C, since the other package has no others. Ours runs as the gate runs
@@ -26,6 +25,9 @@ from typing import Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+
+# The tests' pictures and draws are used here; a script's own folder is all that Python looks in.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.machine import hardware, versions
 from gates.shifts import ShiftError, shifted
@@ -91,11 +93,30 @@ class Row:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Time every shift that both sides have, print a table and write what it is made of."""
-    options = _options(arguments)
+    """Time every shift that both have, at every side; print tables, write what they are made of."""
+    chosen = _options(arguments)
     if os.environ.get("OMP_NUM_THREADS") != "1":
         raise SystemExit("what is measured is one thread: set OMP_NUM_THREADS=1 and run again")
     torch.set_num_threads(1)
+    record: dict[str, object] = {
+        "command": f"OMP_NUM_THREADS=1 python benchmarks/shifts.py {' '.join(arguments)}",
+        "threads": 1,
+        "severity": chosen.severity,
+        "profile": "imagenet-c",
+        "hardware": hardware(chosen.device),
+        "versions": versions(PACKAGES),
+    }
+    for side in chosen.side:
+        options = _sized(chosen, side=side)
+        rows = _rows(options)
+        record[f"{side}px"] = _record(rows, options)
+        print(*_table(rows, options), "", sep="\n")
+    if chosen.out is not None:
+        chosen.out.parent.mkdir(parents=True, exist_ok=True)
+        chosen.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def _rows(options: argparse.Namespace) -> Sequence[Row]:
     rows = []
     for name in DRAWS:
         try:
@@ -104,16 +125,14 @@ def main(arguments: Sequence[str]) -> None:
             print(f"{name} is left out: {error}", file=sys.stderr)
             continue
         print(_line(name, rows[-1:]), file=sys.stderr, flush=True)
-    text = json.dumps(_record(rows, options), indent=1)
-    if options.out is not None:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(text + "\n", encoding="utf-8")
-    print(*_table(rows, options), sep="\n")
+    return rows
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--side", type=int, default=32, help="pixels; at least 32")
+    parser.add_argument(
+        "--side", type=int, nargs="+", default=[32, 224], help="pixels; each at least 32"
+    )
     parser.add_argument("--images", type=int, help="ours; 10000 up to 64 pixels, else 128")
     parser.add_argument(
         "--other-images", type=int, help="the other side's; 300, or 8; on a GPU as many"
@@ -123,8 +142,13 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--out", type=Path, help="the JSON file to write")
-    options = parser.parse_args(arguments)
-    small = options.side <= 64
+    return parser.parse_args(arguments)
+
+
+def _sized(chosen: argparse.Namespace, *, side: int) -> argparse.Namespace:
+    """The options for one side: as many images as are measured in about as much time."""
+    options = argparse.Namespace(**{**vars(chosen), "side": side})
+    small = side <= 64
     options.images = options.images or (10_000 if small else 128)
     if options.other_images is None:
         as_many = options.device == "cuda"
@@ -207,15 +231,8 @@ def _scenes(count: int, *, side: int) -> Pixels:
 def _record(rows: Sequence[Row], options: argparse.Namespace) -> Mapping[str, object]:
     other = "gates.shifts.shifted" if options.device == "cuda" else "imagecorruptions.corrupt"
     return {
-        "command": f"OMP_NUM_THREADS=1 python -m benchmarks.shifts {' '.join(sys.argv[1:])}",
         "ours": f"gates.shifts.shifted, {options.device}, batches of {options.batch}",
         "other": f"{other}, cpu",
-        "threads": 1,
-        "side": options.side,
-        "severity": options.severity,
-        "profile": "imagenet-c",
-        "hardware": hardware(options.device),
-        "versions": versions(PACKAGES),
         "shifts": {
             row.name: {
                 "preparation_s": row.preparation_s,

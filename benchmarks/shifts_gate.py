@@ -4,8 +4,7 @@
 
 The gate's own loop, with its own clock, under every rule of a built-in policy; random weights, for
 they change nothing about the time. The network runs on ONNX Runtime's CPU provider with as many
-threads as ``--threads`` says; shifting, with as many as torch takes by itself, as in a real gate,
-unless ``--torch-threads`` says otherwise.
+threads as ``--threads`` says; shifting has one, as it always has.
 """
 
 import argparse
@@ -46,7 +45,6 @@ class Images:
 def main(arguments: Sequence[str]) -> None:
     """Print one row for each rule and one for the policy, and write the JSON."""
     options = _options(arguments)
-    torch.set_num_threads(options.torch_threads)
     policy, images = load_policy(options.policy), _images(options.images)
     predict = _network(threads=options.threads)
     spent = {rule.id: [] for rule in policy.shifts if not isinstance(rule, FolderRule)}
@@ -72,7 +70,6 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--policy", default="safety-critical")
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--threads", type=int, default=2, help="of ONNX Runtime")
-    parser.add_argument("--torch-threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--out", type=Path, help="the JSON file to write")
     return parser.parse_args(arguments)
@@ -132,7 +129,7 @@ def _record(
         "side": _SIDE,
         "network": "ResNet-20, dense, random weights; ONNX Runtime, CPU provider",
         "network_threads": options.threads,
-        "shifting_threads": torch.get_num_threads(),
+        "shifting_threads": 1,
         "hardware": hardware("cpu"),
         "versions": versions(
             ("numpy", "scipy", "torch", "Pillow", "onnxruntime-gpu", "onnxruntime")
