@@ -10,6 +10,10 @@ only if the first unsafe ratio is, a chance of at most alpha (fixed sequence). S
     If the images are an independent sample of each shift and nothing else was decided with them,
     the chance that an accepted model exceeds any tolerance of its policy is at most alpha.
 
+A waived cell is tested and shown as ever and does not stand in the way. About its shift nothing is
+promised then; about the others the same as before, since the argument above holds for any set of
+shifts that was fixed beforehand, the unwaived ones too, and each of them has the full alpha anyway.
+
 Which test a cell gets follows from its kind of counts (``gates.inference``). On images without
 labels, "drop" stands for the flip rate, which no drop exceeds.
 """
@@ -47,7 +51,8 @@ class Cell:
     Attributes:
         shift: the rule's ``id``.
         tolerance: largest accepted drop, absolute.
-        enforced: whether the cell counts in the decision; if not, it is only shown.
+        enforced: whether the policy asks that it is passed; if not, it is only shown.
+        waived: whether there is a waiver: enforced, and for now not in the way.
         min_images: images that the policy asks for; fewer decide nothing.
         counts: what was observed.
         p_safe: p-value of "the drop is at least the tolerance"; small means safe.
@@ -59,12 +64,18 @@ class Cell:
     shift: str
     tolerance: float
     enforced: bool
+    waived: bool
     min_images: int
     counts: Counts
     p_safe: float
     p_violated: float
     interval: tuple[float, float]
     outcome: Outcome
+
+    @property
+    def decides(self) -> bool:
+        """Whether the cell counts in the decision."""
+        return self.enforced and not self.waived
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,13 +89,13 @@ class Step:
 
     @property
     def binding(self) -> Cell:
-        """The enforced cell that is nearest to failure, or farthest in it.
+        """The cell that is nearest to failure, or farthest in it, of those that decide.
 
         That with the worst outcome; of equals, that with the largest p-value for "the drop is at
         least the tolerance"; of equals again, that whose drop exceeds its tolerance the most, or
         keeps it the least.
         """
-        return max((cell for cell in self.cells if cell.enforced), key=_distress)
+        return max((cell for cell in self.cells if cell.decides), key=_distress)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +168,8 @@ def judge_step(policy: Policy, evidence: Sequence[Evidence]) -> Step:
     """
     check_subjects(policy, evidence)
     counts = counts_by_rule(policy, evidence)
-    # A violation at any of several cells rejects, so that each is tested at its share of alpha.
+    # A violation at any of several cells rejects, so that each is tested at its share of alpha. The
+    # waived ones keep theirs, so that a waiver changes the outcome of no cell.
     alpha_violated = policy.alpha / len(policy.enforced)
     cells = tuple(
         _cell(rule, counts[rule.id], policy=policy, alpha_violated=alpha_violated)
@@ -167,7 +179,7 @@ def judge_step(policy: Policy, evidence: Sequence[Evidence]) -> Step:
         ratio=evidence[0].ratio,
         candidate=evidence[0].candidate,
         cells=cells,
-        outcome=_joint_outcome(cell.outcome for cell in cells if cell.enforced),
+        outcome=_joint_outcome(cell.outcome for cell in cells if cell.decides),
     )
 
 
@@ -175,7 +187,7 @@ def explain(policy: Policy, step: Step) -> tuple[str, ...]:
     """Why the step is not accepted, one sentence per cell that stands in the way; () if it is."""
     if step.outcome is Outcome.ACCEPTED:
         return ()
-    in_the_way = (c for c in step.cells if c.enforced and c.outcome is step.outcome)
+    in_the_way = (c for c in step.cells if c.decides and c.outcome is step.outcome)
     return tuple(describe(policy, step, cell) for cell in in_the_way)
 
 
@@ -227,6 +239,7 @@ def _cell(rule: Rule, counts: Counts, *, policy: Policy, alpha_violated: float) 
         shift=rule.id,
         tolerance=rule.tolerance,
         enforced=rule.enforced,
+        waived=rule.enforced and rule not in policy.deciding,
         min_images=min_images,
         counts=counts,
         p_safe=found.p_safe,
@@ -243,7 +256,7 @@ def _joint_outcome(outcomes: Iterable[Outcome]) -> Outcome:
 
 def _step_needs(policy: Policy, step: Step) -> int | None:
     """Images that would decide every undecided cell; None when some cell promises no acceptance."""
-    undecided = [c for c in step.cells if c.enforced and c.outcome is Outcome.UNDECIDED]
+    undecided = [c for c in step.cells if c.decides and c.outcome is Outcome.UNDECIDED]
     needs = [_cell_needs(policy, cell) for cell in undecided]
     known = [number for number in needs if number is not None]
     return max(known) if len(known) == len(needs) else None

@@ -1,12 +1,25 @@
 """What may be lost: the schema of a policy, the strict reader, and the built-in policies."""
 
+from policies.compare import Difference, Effect, compare
 from policies.fields import Component
-from policies.load import PolicyError, built_in, load_policy, schema_json, source_of
+from policies.load import (
+    PolicyError,
+    built_in,
+    load_policy,
+    load_waivers,
+    resolved_yaml,
+    schema_json,
+    source_of,
+    waived,
+)
 from policies.rules import FolderRule, MixtureRule, Rule, ShiftRule
 from policies.schema import Policy, RatioBounds
+from policies.waivers import Waiver
 
 __all__ = [
     "Component",
+    "Difference",
+    "Effect",
     "FolderRule",
     "MixtureRule",
     "Policy",
@@ -14,8 +27,13 @@ __all__ = [
     "RatioBounds",
     "Rule",
     "ShiftRule",
+    "Waiver",
     "built_in",
+    "compare",
     "load_policy",
+    "load_waivers",
+    "resolved_yaml",
     "schema_json",
     "source_of",
+    "waived",
 ]

@@ -2,10 +2,16 @@
 
 from typing import Annotated, Final, NamedTuple
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
 CLEAN: Final = "clean"
 """Name of the shift that is none: the data as they are."""
+
+
+class Record(BaseModel):
+    """Fields and nothing else: no unknown keys, no conversions, no changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def _rises(severities: tuple[int, int]) -> tuple[int, int]:
@@ -81,6 +87,15 @@ Tolerance = Annotated[
 Reason = Annotated[
     str,
     Field(min_length=1, description="Why this tolerance; read by whoever reviews the policy."),
+]
+
+MinImages = Annotated[
+    int | None,
+    Field(
+        ge=1,
+        description="Images that this rule must be measured on, at least; left out, it is the "
+        "policy's number.",
+    ),
 ]
 
 Enforced = Annotated[

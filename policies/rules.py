@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
-    BaseModel,
-    ConfigDict,
     Discriminator,
     Field,
     Tag,
@@ -23,7 +21,9 @@ from policies.fields import (
     Component,
     Draws,
     Enforced,
+    MinImages,
     Reason,
+    Record,
     RuleId,
     SaveJpeg,
     Severity,
@@ -33,13 +33,7 @@ from policies.fields import (
 )
 
 
-class _Record(BaseModel):
-    """Fields and nothing else: no unknown keys, no conversions, no changes."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class ShiftRule(_Record):
+class ShiftRule(Record):
     """One shift that the pruned model must survive, and how well."""
 
     name: ShiftName = Field(
@@ -93,7 +87,12 @@ class ShiftRule(_Record):
     @property
     def id(self) -> str:
         """The rule's own, or name and strength, for example ``fog-3``; or ``clean``."""
-        return self.own_id or f"{self.name}{self._strength()}"
+        return self.own_id or self.derived_id
+
+    @property
+    def derived_id(self) -> str:
+        """What the rule is called if it has no id of its own."""
+        return f"{self.name}{self._strength()}"
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -108,7 +107,7 @@ class ShiftRule(_Record):
         return f"{severity}{level}{draws}{jpeg}"
 
 
-class MixtureRule(_Record):
+class MixtureRule(Record):
     """Several shifts as one distribution, in which each image gets one of them."""
 
     id: RuleId
@@ -143,7 +142,7 @@ class MixtureRule(_Record):
         return components_of(self.mixture, self.severity)
 
 
-class FolderRule(_Record):
+class FolderRule(Record):
     """Images of the user's own, with the right answers or without."""
 
     id: RuleId
@@ -163,12 +162,7 @@ class FolderRule(_Record):
         "one; a class that is mapped to null is left out. Relative as folder is. Only with labels: "
         "folders.",
     )
-    min_images: int | None = Field(
-        default=None,
-        ge=1,
-        description="Images that this rule must be measured on, at least; left out, it is the "
-        "policy's number.",
-    )
+    min_images: MinImages = None
     tolerance: Tolerance = Field(
         description="Largest accepted drop in top-1 accuracy, dense minus pruned, absolute: 0.02 "
         "is two percentage points. With labels: none, largest accepted flip rate: the share of "
@@ -186,13 +180,14 @@ class FolderRule(_Record):
 
 # The key that tells each kind, and the tag of the kind. A tag is no key of the file, so that the
 # key paths in error messages can leave it out.
-_KINDS: Final = {"name": "ShiftRule", "mixture": "MixtureRule", "folder": "FolderRule"}
+KINDS: Final = {"name": "ShiftRule", "mixture": "MixtureRule", "folder": "FolderRule"}
 
 
-def _kind(value: object) -> str | None:
+def kind_of(value: object) -> str | None:
+    """The tag of a rule's kind, or that no rule has."""
     if not isinstance(value, Mapping):
         return type(value).__name__
-    kinds = [kind for key, kind in _KINDS.items() if key in value]
+    kinds = [kind for key, kind in KINDS.items() if key in value]
     return kinds[0] if len(kinds) == 1 else None
 
 
@@ -203,7 +198,7 @@ TaggedRule = Annotated[
     | Annotated[MixtureRule, Tag("MixtureRule")]
     | Annotated[FolderRule, Tag("FolderRule")],
     Discriminator(
-        _kind,
+        kind_of,
         custom_error_type="rule",
         custom_error_message="a rule has exactly one of name (one shift), mixture (several shifts) "
         "and folder (images of your own)",

@@ -4,20 +4,46 @@ import hashlib
 import json
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from policies.rules import FolderRule, Rule, TaggedRule
+from policies.fields import Record
+from policies.rules import FolderRule, Rule, ShiftRule, TaggedRule
+from policies.waivers import FORBIDDEN, Waiver, Waivers, check_waivers
 
 Ratio = Annotated[float, Field(gt=0.0, lt=1.0)]
 
+Name = Annotated[str, Field(min_length=1, description="Name of the policy, as reports cite it.")]
 
-class _Record(BaseModel):
-    """Fields and nothing else: no unknown keys, no conversions, no changes."""
+Summary = Annotated[
+    str, Field(min_length=1, description="What the policy is for, in one sentence.")
+]
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+Alpha = Annotated[
+    float,
+    Field(
+        gt=0.0,
+        lt=0.5,
+        description="Largest chance, over all shifts and ratios together, that a model is accepted "
+        "although it exceeds some tolerance.",
+    ),
+]
+
+MinImagesOfAll = Annotated[
+    int,
+    Field(
+        ge=1,
+        description="Images that each enforced rule must be measured on, at least; a rule with a "
+        "folder may have a number of its own.",
+    ),
+]
+
+Profile = Annotated[
+    Literal["auto", "cifar-10-c", "tiny-imagenet-c", "imagenet-c"],
+    Field(description="Table of what severities mean; auto chooses by the size of the images."),
+]
 
 
-class RatioBounds(_Record):
+class RatioBounds(Record):
     """Which prune ratios may be tried, and in which order."""
 
     smallest: Ratio = Field(
@@ -39,34 +65,27 @@ class RatioBounds(_Record):
         return self
 
 
-class Policy(_Record):
+class Policy(Record):
     """What may be lost when a model is pruned, and how surely more is not lost."""
 
     api_version: Literal["compress/v1"] = Field(
         alias="apiVersion", description="Version of this schema."
     )
-    name: str = Field(min_length=1, description="Name of the policy, as reports cite it.")
-    summary: str = Field(min_length=1, description="What the policy is for, in one sentence.")
-    alpha: float = Field(
-        gt=0.0,
-        lt=0.5,
-        description="Largest chance, over all shifts and ratios together, that a model is accepted "
-        "although it exceeds some tolerance.",
-    )
-    min_images: int = Field(
-        ge=1,
-        description="Images that each enforced rule must be measured on, at least; a rule with a "
-        "folder may have a number of its own.",
-    )
+    name: Name
+    summary: Summary
+    alpha: Alpha
+    min_images: MinImagesOfAll
     ratios: RatioBounds = Field(
         default=RatioBounds(), description="Which prune ratios may be tried."
     )
     shifts: tuple[TaggedRule, ...] = Field(
         min_length=1, description="The distributions that the model must survive."
     )
-    profile: Literal["auto", "cifar-10-c", "tiny-imagenet-c", "imagenet-c"] = Field(
-        default="auto",
-        description="Table of what severities mean; auto chooses by the size of the images.",
+    profile: Profile = "auto"
+    waivers: Waivers = Field(
+        default=(),
+        description="Enforced rules that, until a date, need not be passed, with the reason and "
+        'who answers for it; or "forbidden", and there are none from elsewhere either.',
     )
 
     @field_validator("shifts")
@@ -79,10 +98,29 @@ class Policy(_Record):
             raise ValueError("no shift is enforced, so that every model would pass; enforce one")
         return shifts
 
+    @field_validator("waivers")
+    @classmethod
+    def _waivers_fit_the_rules(cls, waivers: Waivers, info: ValidationInfo) -> Waivers:
+        # Where the rules are wrong themselves, that is said already.
+        if waivers and waivers != FORBIDDEN and "shifts" in info.data:
+            check_waivers(waivers, info.data["shifts"])
+        return waivers
+
     @property
     def enforced(self) -> tuple[Rule, ...]:
-        """The rules that a model must pass."""
+        """The rules that a model must pass, the waived ones among them."""
         return tuple(rule for rule in self.shifts if rule.enforced)
+
+    @property
+    def waived(self) -> tuple[Waiver, ...]:
+        """The waivers that there are."""
+        return () if self.waivers == FORBIDDEN else self.waivers
+
+    @property
+    def deciding(self) -> tuple[Rule, ...]:
+        """The rules that stand in the way of a model: enforced, and not waived."""
+        waived = {waiver.shift for waiver in self.waived}
+        return tuple(rule for rule in self.enforced if rule.id not in waived)
 
     def images_needed(self, rule: Rule) -> int:
         """How many images this rule must be measured on, at least."""
@@ -90,8 +128,17 @@ class Policy(_Record):
             return rule.min_images
         return self.min_images
 
+    def canonical(self) -> bytes:
+        """Everything the policy says, as JSON in the one form that ``digest`` is of."""
+        content = self.model_dump(mode="json", by_alias=True)
+        for rule, written in zip(self.shifts, content["shifts"], strict=True):
+            # The id that the rule has anyway says nothing.
+            if isinstance(rule, ShiftRule) and rule.id == rule.derived_id:
+                written["id"] = None
+        if not self.waivers:
+            del content["waivers"]
+        return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+
     def digest(self) -> str:
         """Hexadecimal sha256 of everything the policy says; layout and comments do not count."""
-        content = self.model_dump(mode="json", by_alias=True)
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()
+        return hashlib.sha256(self.canonical()).hexdigest()

@@ -1,12 +1,13 @@
 """YAML text to a pydantic model, with every error named by its key path and its line.
 
 Only the YAML that JSON can say is read: no aliases (a few lines of them can stand for gigabytes),
-no tags, no dates, text keys only. Whatever is not understood is an error, never skipped.
+no tags, text keys only; a date is the text that it is written as. Whatever is not
+understood is an error, never skipped.
 """
 
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -21,6 +22,7 @@ JsonSchema = Mapping[str, Any]
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 _YAML: Final = "tag:yaml.org,2002:"
+_DATE: Final = f"{_YAML}timestamp"
 _SCALARS: Final = {f"{_YAML}{name}" for name in ("null", "bool", "int", "float", "str")}
 
 
@@ -34,6 +36,53 @@ def parse(text: str, model: type[Model], *, source: str) -> Model:
     Raises:
         DocumentError: all errors of the text, one per line: ``source:line: key.path: what``.
     """
+    return read(text, source=source).of(model)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """What a text holds, and where. Only ``read`` makes one."""
+
+    source: str
+    content: Json
+    reading: "_Reading"
+
+    def of(self, model: type[Model]) -> Model:
+        """The model that the document describes.
+
+        Raises:
+            DocumentError: all errors of the text, one per line.
+        """
+        try:
+            value = model.model_validate_json(json.dumps(self.content))
+        except ValidationError as error:
+            found = [*self.reading.problems, *_explain(error, model, self.reading)]
+            raise self._error(found) from error
+        if self.reading.problems:
+            raise self._error(self.reading.problems)
+        return value
+
+    def error(self, problems: Iterable[tuple[KeyPath, str]]) -> DocumentError:
+        """The error that tells these problems, each at its key or the nearest one above it."""
+        lines = self.reading.lines
+        found = []
+        for path, message in problems:
+            parents = (path[:end] for end in range(len(path), -1, -1))
+            line = next(lines[parent] for parent in parents if parent in lines)
+            found.append(_Problem(line, path, message))
+        return self._error(found)
+
+    def _error(self, problems: Iterable["_Problem"]) -> DocumentError:
+        told = sorted({(p.line, f"{_dotted(p.path)}: {p.message}") for p in problems})
+        return DocumentError("\n".join(f"{self.source}:{line}: {what}" for line, what in told))
+
+
+def read(text: str, *, source: str) -> Document:
+    """The content of a text, before anything is known of what it should hold.
+
+    Raises:
+        DocumentError: it is empty or no YAML.
+    """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
@@ -45,16 +94,7 @@ def parse(text: str, model: type[Model], *, source: str) -> Model:
         raise DocumentError(f"{source}: the document is empty")
     reading = _Reading()
     content = _read(root, (), line=1, into=reading)
-    try:
-        value = model.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        problems = [*reading.problems, *_explain(error, model, reading)]
-    else:
-        if not reading.problems:
-            return value
-        problems = reading.problems
-    told = {(p.line, f"{_dotted(p.path)}: {p.message}") for p in problems}
-    raise DocumentError("\n".join(f"{source}:{line}: {message}" for line, message in sorted(told)))
+    return Document(source=source, content=content, reading=reading)
 
 
 class _Problem(NamedTuple):
@@ -85,6 +125,12 @@ def _read(node: yaml.Node, path: KeyPath, *, line: int, into: _Reading) -> Json:
             _read(item, (*path, i), line=item.start_mark.line + 1, into=into)
             for i, item in enumerate(node.value)
         ]
+    return _read_scalar(node, path, line=line, into=into)
+
+
+def _read_scalar(node: yaml.Node, path: KeyPath, *, line: int, into: _Reading) -> Json:
+    if node.tag == _DATE:
+        return str(node.value)
     if node.tag not in _SCALARS:
         kind = node.tag.removeprefix(_YAML)
         into.problems.append(_Problem(line, path, f"a {kind} is not read; quote it to mean text"))

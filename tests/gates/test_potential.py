@@ -13,6 +13,7 @@ def step(ratio: float, outcome: str, drop: float) -> Step:
         shift="fog-3",
         tolerance=0.03,
         enforced=True,
+        waived=False,
         min_images=100,
         counts=PairedCounts(both_right=90 - lost, only_dense=lost, only_pruned=0, both_wrong=10),
         p_safe=0.5,

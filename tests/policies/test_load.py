@@ -205,14 +205,20 @@ def test_a_tolerance_that_is_no_number_is_refused(tmp_path: Path) -> None:
 
 def test_the_schema_is_that_of_a_policy_file() -> None:
     schema = json.loads(schema_json())
-    assert "apiVersion" in schema["required"]
-    assert set(schema["properties"]) == {
+    assert schema["if"] == {"required": ["extends"]}
+    whole, extending = (
+        schema["$defs"][schema[branch]["$ref"].rpartition("/")[2]] for branch in ("else", "then")
+    )
+    assert "apiVersion" in whole["required"]
+    assert set(whole["properties"]) == {
         field.alias or name for name, field in Policy.model_fields.items()
     }
-    kinds = schema["properties"]["shifts"]["items"]["oneOf"]
-    assert {kind["$ref"] for kind in kinds} == {
-        f"#/$defs/{kind}" for kind in ("ShiftRule", "MixtureRule", "FolderRule")
-    }
+    assert set(extending["properties"]) == {*whole["properties"], "extends", "drop"}
+    for model, changes in ((whole, set()), (extending, {"Change"})):
+        kinds = model["properties"]["shifts"]["items"]["oneOf"]
+        assert {kind["$ref"].rpartition("/")[2] for kind in kinds} == {
+            "ShiftRule", "MixtureRule", "FolderRule", *changes,
+        }  # fmt: skip
 
 
 def test_policies_need_no_framework() -> None:

@@ -1,11 +1,12 @@
 """What a policy may say."""
 
+import hashlib
 import re
 
 import pytest
 from pydantic import ValidationError
 
-from policies import FolderRule, MixtureRule, Policy, RatioBounds, ShiftRule
+from policies import FolderRule, MixtureRule, Policy, RatioBounds, ShiftRule, built_in, load_policy
 
 CLEAN = ShiftRule(name="clean", tolerance=0.02, reason="because")
 FOG = ShiftRule(name="fog", severity=3, tolerance=0.03, reason="because")
@@ -43,7 +44,7 @@ def test_enforced_rules_leave_out_the_advisory_ones() -> None:
         ({"shifts": (CLEAN, FOG, FOG)}, "more than one rule for fog-3"),
         ({"shifts": (FOG, OTHER)}, "more than one rule for fog-3"),
         ({"shifts": (FOG.model_copy(update={"enforced": False}),)}, "no shift is enforced"),
-        ({"waivers": ()}, "Extra inputs"),
+        ({"waiver": ()}, "Extra inputs"),
     ],
 )
 def test_a_policy_refuses(changes: dict[str, object], complaint: str) -> None:
@@ -65,6 +66,15 @@ def test_the_digest_is_of_what_the_policy_says() -> None:
     assert policy().digest() == policy().digest()
     assert policy().digest() == policy(ratios=RatioBounds()).digest()
     assert re.fullmatch("[0-9a-f]{64}", policy().digest())
+
+
+@pytest.mark.parametrize("name", built_in())
+def test_the_canonical_form_is_what_the_digest_is_of_and_is_read_back(name: str) -> None:
+    text = load_policy(name).canonical()
+    assert hashlib.sha256(text).hexdigest() == load_policy(name).digest()
+    again = Policy.model_validate_json(text)
+    assert again.canonical() == text
+    assert again == load_policy(name)
 
 
 @pytest.mark.parametrize(

@@ -141,9 +141,9 @@ def test_lists_become_tuples_and_integers_do_for_floats() -> None:
             id="duplicate key",
         ),
         pytest.param(
-            "name: 2024-01-01\n",
-            "net.yaml:1: name: a timestamp is not read; quote it to mean text",
-            id="date",
+            "name: !!binary aGk=\n",
+            "net.yaml:1: name: a binary is not read; quote it to mean text",
+            id="binary",
         ),
         pytest.param(
             "name: !!python/name:os.system\n",
@@ -179,6 +179,10 @@ def test_lists_become_tuples_and_integers_do_for_floats() -> None:
 )
 def test_an_error_says_where_it_is_and_what_to_do(text: str, expected: str) -> None:
     assert expected in problems(text)
+
+
+def test_a_date_is_the_text_that_it_is_written_as() -> None:
+    assert parse("name: 2024-01-01\n", Document, source="net.yaml").name == "2024-01-01"
 
 
 def test_characters_that_yaml_forbids_are_an_error_too() -> None:
