@@ -4,16 +4,21 @@ Formulas: Hendrycks & Dietterich 2019 (arXiv:1903.12261), ``make_imagenet_c.py``
 scikit-image and OpenCV compute for it.
 """
 
-from functools import cache
+from functools import cache, lru_cache
+from typing import Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft, ndimage
 from torch import Tensor
 
 from gates.shifts.draws import Draws
+from gates.shifts.lines import LineMap
 from gates.shifts.tables import Parameters
+
+_SPECTRA_KEPT: Final = 8
+"""Enough for a mixture of five severities; one for 224 pixels weighs 0.5 MB."""
 
 
 def gaussian_blur(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
@@ -23,10 +28,8 @@ def gaussian_blur(images: Tensor, *, parameters: Parameters, draws: Draws) -> Te
     """
     del draws
     (sigma,) = parameters
-    height, width = images.shape[-2:]
-    along_columns = _gaussian_operator(height, sigma).to(images)
-    along_rows = _gaussian_operator(width, sigma).to(images)
-    return along_columns @ images @ along_rows.T
+    along_columns, along_rows = (_gaussian_map(side, sigma) for side in images.shape[-2:])
+    return along_rows.on_rows(along_columns.on_columns(images))
 
 
 def defocus_blur(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
@@ -36,23 +39,37 @@ def defocus_blur(images: Tensor, *, parameters: Parameters, draws: Draws) -> Ten
     """
     del draws
     radius, softness = parameters
-    kernel = _disk(radius, softness).to(images)
-    reach = kernel.shape[-1] // 2
-    rows, columns = (_mirrored(side, reach) for side in images.shape[-2:])
-    padded = images[..., rows[:, None], columns]
+    height, width = images.shape[-2:]
+    reach = _disk(radius, softness).shape[-1] // 2
+    margins = ((0, 0), (0, 0), (reach, reach), (reach, reach))
+    # numpy's, for torch's mirror ends where the image does.
+    padded = torch.from_numpy(np.pad(images.cpu().numpy(), margins, mode="reflect"))
     # The disk is its own mirror image, so convolution and correlation agree. The spectrum wraps
     # around; only the first 2 * reach rows and columns feel that, and they are cut off.
-    size = padded.shape[-2:]
-    spectrum = torch.fft.rfft2(padded) * torch.fft.rfft2(kernel, s=size)
+    size = (_fast_length(height + 2 * reach), _fast_length(width + 2 * reach))
+    spectrum = torch.fft.rfft2(padded.to(images.device), s=size)
+    spectrum *= _disk_spectrum(radius, softness, size).to(images.device)
     blurred: Tensor = torch.fft.irfft2(spectrum, s=size)
-    return blurred[..., 2 * reach :, 2 * reach :]
+    return blurred[..., 2 * reach : 2 * reach + height, 2 * reach : 2 * reach + width]
 
 
 @cache
-def _gaussian_operator(side: int, sigma: float) -> Tensor:
-    """The matrix [side side] that blurs a line of ``side`` pixels: the blur of each unit vector."""
-    blurred = ndimage.gaussian_filter1d(np.eye(side), sigma, axis=0, mode="nearest", truncate=4.0)
-    return torch.from_numpy(blurred)
+def _gaussian_map(side: int, sigma: float) -> LineMap:
+    """Blurs a line of ``side`` pixels; its matrix is the blur of each unit vector."""
+    return LineMap(
+        ndimage.gaussian_filter1d(np.eye(side), sigma, axis=0, mode="nearest", truncate=4.0)
+    )
+
+
+def _fast_length(length: int) -> int:
+    """A product of small primes: 240 points are transformed in 0.6 of the time of 238."""
+    return int(fft.next_fast_len(length, real=True))
+
+
+@lru_cache(maxsize=_SPECTRA_KEPT)
+def _disk_spectrum(radius: float, softness: float, size: tuple[int, int]) -> Tensor:
+    spectrum: Tensor = torch.fft.rfft2(_disk(radius, softness), s=size)
+    return spectrum
 
 
 @cache
@@ -80,10 +97,3 @@ def _gaussian_taps(count: int, sigma: float) -> NDArray[np.float64]:
     weights: NDArray[np.float64] = np.exp(-(offsets**2) / (2.0 * sigma**2))
     weights /= weights.sum()
     return weights
-
-
-def _mirrored(side: int, reach: int) -> Tensor:
-    """Indices of a line and ``reach`` pixels past both ends: ... 2 1 0 1 2 ... (REFLECT_101)."""
-    period = 2 * (side - 1)
-    index = torch.arange(-reach, side + reach).remainder(period)
-    return torch.minimum(index, period - index)

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from gates.shifts.draws import Draws
+from gates.shifts.lines import LineMap
 from gates.shifts.tables import Parameters
 
 _SMOOTHERS_KEPT: Final = 8
@@ -87,12 +88,13 @@ def _sampled(images: Tensor, columns: Tensor, rows: Tensor, *, margin: float) ->
 
 def _smooth(numbers: Tensor, *, sigma: float) -> Tensor:
     """Numbers from [0, 1) as a smooth field of displacements [n h w] around zero."""
-    along, across = (_smoother(side, sigma).to(numbers) for side in numbers.shape[1:])
-    return along @ (2.0 * numbers - 1.0) @ across.T
+    along_columns, along_rows = (_smoother(side, sigma) for side in numbers.shape[1:])
+    return along_rows.on_rows(along_columns.on_columns(2.0 * numbers - 1.0))
 
 
 @lru_cache(maxsize=_SMOOTHERS_KEPT)
-def _smoother(side: int, sigma: float) -> Tensor:
-    """The matrix [side side] that smooths a line: the smoothing of each unit vector."""
-    smoothed = ndimage.gaussian_filter1d(np.eye(side), sigma, axis=0, mode="reflect", truncate=3.0)
-    return torch.from_numpy(smoothed)
+def _smoother(side: int, sigma: float) -> LineMap:
+    """Smooths a line of ``side`` numbers; its matrix is the smoothing of each unit vector."""
+    return LineMap(
+        ndimage.gaussian_filter1d(np.eye(side), sigma, axis=0, mode="reflect", truncate=3.0)
+    )

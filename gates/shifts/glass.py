@@ -6,12 +6,14 @@ Formulas: Hendrycks & Dietterich 2019 (arXiv:1903.12261), ``make_imagenet_c.py``
 from typing import Final
 
 import torch
-from scipy import ndimage
 from torch import Tensor
 
+from gates.shifts.blur import gaussian_blur
 from gates.shifts.draws import Draws
 from gates.shifts.shift import OnBytes, on_unit
 from gates.shifts.tables import Parameters
+
+_softened: Final[OnBytes] = on_unit(gaussian_blur)
 
 
 def glass_blur(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
@@ -74,20 +76,3 @@ def _one_pass(moves: Tensor, *, size: tuple[int, int], reach: int) -> Tensor:
         source[open_] = source[source[open_]]
         open_ = open_[source[open_] < len(pixels)]
     return source - len(pixels)
-
-
-def _blurred(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
-    """The images blurred along rows and columns, the border repeated outwards.
-
-    Parameter: standard deviation. The few weights of so soft a blur are summed sooner than matrices
-    are multiplied.
-    """
-    del draws
-    (sigma,) = parameters
-    blurred = ndimage.gaussian_filter(
-        images.cpu().numpy(), (0.0, 0.0, sigma, sigma), mode="nearest", truncate=4.0
-    )
-    return torch.from_numpy(blurred).to(images)
-
-
-_softened: Final[OnBytes] = on_unit(_blurred)

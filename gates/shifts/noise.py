@@ -14,7 +14,7 @@ from gates.shifts.tables import Parameters
 def gaussian_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
     """Add normal noise. Parameter: standard deviation."""
     (sigma,) = parameters
-    return images + sigma * draws.normal(*images.shape[1:]).to(images)
+    return draws.normal(*images.shape[1:]).to(images).mul_(sigma).add_(images)
 
 
 def shot_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
@@ -35,23 +35,25 @@ def uniform_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> Te
     Parameter: half width.
     """
     (half_width,) = parameters
-    return images + half_width * (2.0 * draws.uniform(*images.shape[1:]).to(images) - 1.0)
+    noise = draws.uniform(*images.shape[1:]).to(images).mul_(2.0).sub_(1.0)
+    return noise.mul_(half_width).add_(images)
 
 
 def impulse_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
-    """Turn a share of the values to 0 or 1, as skimage's ``random_noise(mode="s&p")`` does.
+    """Turn a share of the bytes to 0 or 255, as skimage's ``random_noise(mode="s&p")`` does.
 
     Each channel of a pixel is hit on its own, so a hit grey pixel comes out coloured.
     Parameter: share of the values that are hit.
     """
     (amount,) = parameters
     shape = images.shape[1:]
-    hit = draws.uniform(*shape).to(images) <= amount
-    salt = draws.uniform(*shape).to(images) <= 0.5
-    return torch.where(hit, salt.to(images), images)
+    hit = draws.uniform(*shape) <= amount
+    salt = 255 * (draws.uniform(*shape) <= 0.5).to(torch.uint8)
+    return torch.where(hit.to(images.device), salt.to(images.device), images)
 
 
 def speckle_noise(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
     """Multiply by normal noise around one. Parameter: standard deviation."""
     (sigma,) = parameters
-    return images + images * (sigma * draws.normal(*images.shape[1:]).to(images))
+    noise = draws.normal(*images.shape[1:]).to(images).mul_(sigma)
+    return noise.mul_(images).add_(images)

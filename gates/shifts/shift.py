@@ -30,7 +30,7 @@ class OnBytes(Protocol):
 
 
 class OnUnit(Protocol):
-    """The same on float64 in [0, 1]; what comes back may lie beyond, and is clipped."""
+    """The same on float64 in [0, 1]; what comes back may lie beyond, and is clipped in place."""
 
     def __call__(self, images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor: ...
 
@@ -52,6 +52,8 @@ class Shift:
 
     Raises ShiftError where it is not installed.
     """
+    together: int = 1
+    """Images that are in work at a time, at least: they share the reading of something large."""
 
 
 def on_unit(move: OnUnit) -> OnBytes:
@@ -60,6 +62,8 @@ def on_unit(move: OnUnit) -> OnBytes:
     def apply(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
         # float64: sums in another order must not change a byte (see WHOLE_SLACK).
         moved = move(images.to(torch.float64).div_(255.0), parameters=parameters, draws=draws)
-        return (255.0 * moved.clamp(0.0, 1.0)).add_(WHOLE_SLACK).to(torch.uint8)
+        whole = moved.clamp_(0.0, 1.0).mul_(255.0).add_(WHOLE_SLACK)
+        # By way of int32: torch takes twice as long from float64 to uint8 at once.
+        return whole.to(torch.int32).to(torch.uint8)
 
     return apply
