@@ -5,9 +5,10 @@ Exit codes: 0 accepted, 1 internal error, 2 usage, policy, config or data error,
 """
 
 import errno
+import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +16,12 @@ from typing import Final
 
 import click
 
+from compressor.cli_policy import policy, today
+from compressor.cli_shifts import shifts
+from compressor.cli_verify import verify
+
 UNUSABLE_INPUT: Final = 2
+UNDECIDED: Final = 4
 UNUSABLE_MODEL: Final = 5
 INTERRUPTED: Final = 130
 
@@ -31,6 +37,10 @@ class _MainJob(click.Group):
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> object:
+        with _explained():
+            return super().invoke(ctx)
+
 
 @click.group(cls=_MainJob, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("compressor"), prog_name="compress")
@@ -41,6 +51,8 @@ def main() -> None:
     compress MODEL --policy safety-critical   prune, retrain, gate, export, benchmark, report
     compress demo                             the same on a drawn data set, from nothing
     compress policy list                      the built-in policies
+    compress shifts list                      the shifts that policies name
+    compress verify RUN                       check a finished run and its verdict again
 
     Everything that the job needs beyond the model and the policy is in compress.yaml, in this
     folder or one above it.
@@ -50,6 +62,7 @@ def main() -> None:
 @main.command("run")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--policy", required=True, help="A built-in policy or the path of a .yaml file.")
+@click.option("--waivers", type=click.Path(path_type=Path), help="YAML file of waivers.")
 @click.option("--project", type=click.Path(path_type=Path), help="compress.yaml, if not found.")
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Folder of the run.")
 @click.option(
@@ -63,6 +76,7 @@ def run(
     *,
     model: Path,
     policy: str,
+    waivers: Path | None,
     project: Path | None,
     folder: Path | None,
     settings: tuple[str, ...],
@@ -70,11 +84,11 @@ def run(
     as_json: bool,
 ) -> None:
     """Prune MODEL as far as POLICY allows and export it ("compress MODEL" for short)."""
-    with _explained():
-        code = _run(
-            model, policy, project=project, folder=folder, settings=settings, trusted=trusted,
-            as_json=as_json,
-        )  # fmt: skip
+    code = _run(
+        model, policy, waivers=waivers, project=project, folder=folder, settings=settings,
+        trusted=trusted,
+        as_json=as_json, environ=os.environ,
+    )  # fmt: skip
     sys.exit(code)
 
 
@@ -85,91 +99,52 @@ def run(
 )
 def demo(*, policies: tuple[str, ...], folder: Path) -> None:
     """Draw a data set, train a small network, and run the main job on them."""
-    with _explained():
-        from compressor.demo.job import prepare  # noqa: PLC0415 # loads torch
-        from compressor.terminal import Terminal  # noqa: PLC0415
+    from compressor.demo.job import prepare  # noqa: PLC0415 # loads torch
+    from compressor.terminal import Terminal  # noqa: PLC0415
 
-        with Terminal() as watch:
-            prepare(folder, watch=watch)
-        codes = []
-        for policy in policies or ("standard", "safety-critical"):
-            typed = f"cd {folder} && compress model.pt --policy {policy}"
-            click.echo(f"\n$ {typed}", err=True)
-            code = _run(
-                folder / "model.pt", policy, project=folder / "compress.yaml", folder=None,
-                settings=(), trusted=(), as_json=False,
-            )  # fmt: skip
-            codes.append(code)
+    with Terminal() as watch:
+        prepare(folder, watch=watch)
+    codes = []
+    for name in policies or ("standard", "safety-critical"):
+        typed = f"cd {folder} && compress model.pt --policy {name}"
+        click.echo(f"\n$ {typed}", err=True)
+        code = _run(
+            folder / "model.pt", name, waivers=None, project=folder / "compress.yaml", folder=None,
+            settings=(), trusted=(), as_json=False, environ={},  # two verdicts have no outputs
+        )  # fmt: skip
+        codes.append(code)
     sys.exit(codes[0])
 
 
-@main.group()
-def policy() -> None:
-    """Look at policies and check them."""
-
-
-@policy.command("list")
-def policy_list() -> None:
-    """The built-in policies, from lenient to strict."""
-    from policies import built_in, load_policy  # noqa: PLC0415
-
-    for name in built_in():
-        found = load_policy(name)
-        click.echo(f"{name:16} {len(found.enforced):2} enforced shifts  {found.summary}")
-
-
-@policy.command("show")
-@click.argument("name")
-def policy_show(name: str) -> None:
-    """The YAML of a built-in policy."""
-    with _explained():
-        from policies import source_of  # noqa: PLC0415
-
-        click.echo(source_of(name), nl=False)
-
-
-@policy.command("lint")
-@click.argument("file", type=click.Path(path_type=Path))
-def policy_lint(file: Path) -> None:
-    """Check a policy file: keys, values, and that its shifts exist."""
-    with _explained():
-        from gates.shifts import parameters  # noqa: PLC0415 # loads torch
-        from policies import load_policy  # noqa: PLC0415
-
-        found = load_policy(str(file))
-        for rule in found.shifts:
-            parameters(rule.name, severity=rule.severity, profile=found.profile, side=32)
-        click.echo(f"{file}: {found.name}, {len(found.enforced)} enforced shifts, no errors")
-
-
-@policy.command("schema")
-def policy_schema() -> None:
-    """The JSON Schema of policies, for editors."""
-    from policies import schema_json  # noqa: PLC0415
-
-    click.echo(schema_json())
+main.add_command(policy)
+main.add_command(shifts)
+main.add_command(verify)
 
 
 def _run(
     model: Path,
     policy_name: str,
     *,
+    waivers: Path | None,
     project: Path | None,
     folder: Path | None,
     settings: Sequence[str],
     trusted: tuple[str, ...],
     as_json: bool,
+    environ: Mapping[str, str],
 ) -> int:
     from compressor.config import find_project, load_project, override  # noqa: PLC0415
-    from policies import load_policy  # noqa: PLC0415
+    from policies import load_policy, load_waivers, waived  # noqa: PLC0415
 
-    found = load_policy(policy_name)
+    own = load_waivers(waivers) if waivers else ()
+    found = waived(load_policy(policy_name), own, today=today())
     file = project or find_project(Path.cwd())
     root = file.resolve().parent if file else Path.cwd()
     settled = load_project(file) if file else None
     if settled is None or settings:
         settled = override(settled, settings, folder=root)
 
+    from compressor.ci import announce  # noqa: PLC0415
     from compressor.inputs import Job  # noqa: PLC0415 # loads torch
     from compressor.pipeline import compress  # noqa: PLC0415
     from compressor.render import summary  # noqa: PLC0415
@@ -200,6 +175,7 @@ def _run(
     else:
         click.echo(summary(report))
         click.echo(f"\nreport: {run_folder / 'report.md'}")
+    _log(announce(report, run_folder, environ))
     return report.exit_code
 
 
@@ -208,6 +184,8 @@ def _explained() -> Iterator[None]:
     """Turn what a user can mend into one message and its exit code; bugs keep their traceback."""
     try:
         yield
+    except SystemExit:
+        raise  # with nothing to explain, and what is asked below loads torch
     except KeyboardInterrupt:
         _stop("interrupted", INTERRUPTED)
     except OSError as error:
@@ -225,17 +203,28 @@ def _explained() -> Iterator[None]:
 
 
 def _stop(message: str, code: int) -> None:
+    from compressor.ci import refuse  # noqa: PLC0415
+
     click.echo(f"compress: {message}", err=True)
+    _log(refuse(message, os.environ))
     sys.exit(code)
+
+
+def _log(lines: str) -> None:
+    """Where what is printed stays the report alone; GitHub reads both."""
+    if lines:
+        click.echo(lines, err=True)
 
 
 def _exit_codes() -> dict[type[Exception], int]:
     """What a user can mend, and its exit code. Imported here, once something was raised."""
     from compressor.config import ConfigError  # noqa: PLC0415
     from compressor.data import DataError  # noqa: PLC0415
+    from compressor.inputs import TooFewImagesError  # noqa: PLC0415
     from compressor.models import ModelError  # noqa: PLC0415
     from compressor.pruning.tracing import TraceError  # noqa: PLC0415
     from compressor.runs import RunError  # noqa: PLC0415
+    from compressor.sheet import SheetError  # noqa: PLC0415
     from compressor.training.recipe import TrainingError  # noqa: PLC0415
     from exporters.latency import LatencyError  # noqa: PLC0415
     from exporters.onnx import ExportError  # noqa: PLC0415
@@ -246,6 +235,7 @@ def _exit_codes() -> dict[type[Exception], int]:
 
     inputs = (ConfigError, DataError, LatencyError, PolicyError, ProviderError, RunError)
     return {
-        **dict.fromkeys((*inputs, ShiftError, TrainingError), UNUSABLE_INPUT),
+        **dict.fromkeys((*inputs, SheetError, ShiftError, TrainingError), UNUSABLE_INPUT),
+        TooFewImagesError: UNDECIDED,
         **dict.fromkeys((ExportError, MeasureError, ModelError, TraceError), UNUSABLE_MODEL),
     }

@@ -42,6 +42,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def digest_of(content: bytes) -> str:
+    """Hexadecimal sha256 of these bytes, as that of a file."""
+    return hashlib.sha256(content).hexdigest()
+
+
 def digest(*parts: bytes | str) -> str:
     """Hexadecimal sha256 of several parts, whose boundaries count: "ab", "c" is not "a", "bc"."""
     total = hashlib.sha256()

@@ -6,26 +6,30 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from compressor.accounted import accounted_shifts
-from compressor.climb import GATE_BATCH, Climb, climb
+from compressor.climb import Climb, climb
 from compressor.config import Project
-from compressor.data import ImageSet
+from compressor.data import ImageSet, UnlabelledSet
+from compressor.distributions import definitions
 from compressor.files import sha256_of, write_atomically
+from compressor.gate import GATE_BATCH
 from compressor.inputs import Inputs, Job, check_search, read_inputs, recipe
 from compressor.ladder import PARITY_IMAGES, Watch, Workshop, examples
 from compressor.pruning.candidate import Method, prunable
-from compressor.render import markdown
 from compressor.report import Report, cell_reports, verdict_fields
 from compressor.runs import RunError, RunFolder, lock_plan, opened, versions
+from compressor.seal import seal
 from compressor.training.batches import LabelledImages, accuracy
 from exporters.latency import Comparison, compare_latency
 from exporters.onnx import export, serialise
 from exporters.parity import check_parity
 from exporters.runtime import cpu_threads
 from gates import Accepted
+from policies import Policy
 
 EXAMPLES = 4
 """Training images on which every cut is tested."""
@@ -52,6 +56,7 @@ def compress(job: Job, watch: Watch) -> Report:
 
     Raises:
         ConfigError, DataError, ModelError, ShiftError, ProviderError: unusable input.
+        TooFewImagesError: nothing could be decided.
         RunError: the folder belongs to another job or another process.
         TraceError, TrainingError, ExportError, MeasureError: a stage failed.
     """
@@ -62,6 +67,7 @@ def compress(job: Job, watch: Watch) -> Report:
     with opened(job.run) as run:
         plan = _plan(job, inputs)
         plan_digest = lock_plan(run, plan)
+        write_atomically(run.policy, job.policy.canonical())
         with clock.stage("trace"):
             shop = _workshop(job, inputs, run, plan_digest=plan_digest)
         watch.say(
@@ -79,16 +85,15 @@ def compress(job: Job, watch: Watch) -> Report:
             artifact_sha256=sha256_of(run.model) if run.model.exists() else None,
             ladder_end=climbed.ladder_end,
             dense=_dense_facts(inputs, shop),
-            steps=_step_facts(climbed),
+            steps=_step_facts(job.policy, climbed),
             left_alone=[asdict(item) for item in shop.dense.left_alone],
             latency=[asdict(entry) for entry in latency],
             provider=inputs.provider.execution_provider,
             versions=versions(),
             command=job.command,
-            seconds=clock.seconds,
+            seconds={**clock.seconds, **_gate_seconds(climbed)},
         )
-        write_atomically(run.path / "report.md", markdown(report).encode())
-        write_atomically(run.report, report.model_dump_json(indent=2).encode())
+        seal(run, report)
     return report
 
 
@@ -96,10 +101,13 @@ def _plan(job: Job, inputs: Inputs) -> Mapping[str, object]:
     """What the verdict will rest on, fixed before the gate's images are looked at."""
     project = job.project
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "policy": {"name": job.policy.name, "digest": job.policy.digest()},
+        "waivers": [waiver.model_dump(mode="json") for waiver in job.policy.waived],
         "alpha": job.policy.alpha,
-        "shifts": [rule.id for rule in job.policy.shifts],
+        "rules": [rule.id for rule in job.policy.shifts],
+        "shifts": definitions(job.policy, side=job.side),
+        "fields": {name: _field_facts(images) for name, images in inputs.fields.items()},
         "ratios": list(project.search.ratios),
         "model": {
             "sha256": inputs.model.sha256,
@@ -122,6 +130,18 @@ def _plan(job: Job, inputs: Inputs) -> Mapping[str, object]:
         "provider": inputs.provider.execution_provider,
         "versions": versions(),
     }
+
+
+def _field_facts(images: ImageSet | UnlabelledSet) -> Mapping[str, object]:
+    """``classes`` are those that there are images of; None where nobody knows."""
+    classes = None
+    if isinstance(images, ImageSet):
+        classes = [images.classes[label] for label in np.unique(images.labels)]
+    return {"digest": images.digest, "images": len(images.ids), "classes": classes}
+
+
+def _gate_seconds(climbed: Climb) -> Mapping[str, float]:
+    return {f"gate: {work}": share for work, share in asdict(climbed.gate_seconds).items()}
 
 
 def _workshop(job: Job, inputs: Inputs, run: RunFolder, *, plan_digest: str) -> Workshop:
@@ -228,7 +248,7 @@ def _dense_facts(inputs: Inputs, shop: Workshop) -> Any:  # noqa: ANN401 # pydan
     }
 
 
-def _step_facts(climbed: Climb) -> Any:  # noqa: ANN401 # pydantic validates it
+def _step_facts(policy: Policy, climbed: Climb) -> Any:  # noqa: ANN401 # pydantic validates it
     steps = {step.candidate: step for step in climbed.verdict.steps}
     return [
         {
@@ -242,7 +262,8 @@ def _step_facts(climbed: Climb) -> Any:  # noqa: ANN401 # pydantic validates it
             "parity": dict(rung.parity),
             "epochs": [dict(epoch) for epoch in rung.epochs],
             "outcome": steps[rung.sha256].outcome.value,
-            "cells": cell_reports(steps[rung.sha256]),
+            "binding": steps[rung.sha256].binding.shift,
+            "cells": cell_reports(policy, steps[rung.sha256]),
         }
         for rung in climbed.rungs
     ]

@@ -7,8 +7,9 @@ from compressor.report import CellReport, Report, StepReport
 
 def markdown(report: Report) -> str:
     """The report for people: verdict first, then what it rests on."""
-    parts = [f"# {_headline(report)}", "", _guarantee(report), ""]
-    parts += [f"- {reason}" for reason in _reasons(report)]
+    parts = [f"# {headline(report)}", "", guarantee(report), ""]
+    parts += [f"- {waiver}" for waiver in waivers(report)]
+    parts += [f"- {reason}" for reason in reasons(report)]
     parts += ["", *cost_table(report), "", *latency_table(report)]
     for step in report.steps:
         parts += ["", f"## Ratio {step.ratio:.2f}: {step.outcome}", "", *cell_table(step)]
@@ -23,8 +24,9 @@ def markdown(report: Report) -> str:
 
 def summary(report: Report) -> str:
     """The first screen: verdict, reasons, cost and speed."""
-    parts = [_headline(report), ""]
-    parts += [f"  {reason}" for reason in _reasons(report)]
+    parts = [headline(report), ""]
+    parts += [f"  {waiver}" for waiver in waivers(report)]
+    parts += [f"  {reason}" for reason in reasons(report)]
     parts += ["", *cost_table(report), "", *latency_table(report)]
     if report.steps:
         shown = next((s for s in report.steps if s.outcome != "accepted"), report.steps[-1])
@@ -35,26 +37,40 @@ def summary(report: Report) -> str:
     return "\n".join(parts)
 
 
-def _headline(report: Report) -> str:
+def headline(report: Report) -> str:
+    """The verdict in one line."""
     if report.accepted_ratio is not None:
-        return f"ACCEPTED at ratio {report.accepted_ratio:.2f} under {report.policy}"
+        count = len(report.waivers)
+        leave = f" with {count} waiver{'' if count == 1 else 's'}" if count else ""
+        return f"ACCEPTED{leave} at ratio {report.accepted_ratio:.2f} under {report.policy}"
     return f"{report.verdict.upper()} under {report.policy}: no ratio was accepted"
 
 
-def _reasons(report: Report) -> list[str]:
+def reasons(report: Report) -> list[str]:
     """Why the ladder ended, each reason once."""
     end = [report.ladder_end] if report.ladder_end else []
     return list(dict.fromkeys([*report.reasons, *end]))
 
 
-def _guarantee(report: Report) -> str:
+def waivers(report: Report) -> list[str]:
+    """Which shifts are waived, until when, by whom and why."""
+    return [
+        f"waived until {w.expires}: {w.shift}, approved by {w.approver}: {w.reason}"
+        for w in report.waivers
+    ]
+
+
+def guarantee(report: Report) -> str:
+    """What an accepted verdict promises, and what not."""
     if report.accepted_ratio is None:
         return "No model is released. The reasons follow."
+    names = ", ".join(waiver.shift for waiver in report.waivers)
+    but = f" but {names}, waived and promised nothing about" if names else ""
     return (
         "If the images are an independent sample of each listed shift and served nothing else, "
         f"then with probability at least {1 - report.alpha:.0%} the released file loses no "
-        "more accuracy than the tolerance on any enforced shift. Nothing is said about shifts "
-        "that are not listed, or about the dense model's own errors."
+        f"more accuracy than the tolerance on any enforced shift{but}. Nothing is said about "
+        "shifts that are not listed, or about the dense model's own errors."
     )
 
 
@@ -113,7 +129,7 @@ def cell_table(step: StepReport) -> list[str]:
     """Every shift of one ratio."""
     rows = [
         [
-            cell.shift + ("" if cell.enforced else " (advisory)"),
+            cell.shift + (" (waived)" if cell.waived else "" if cell.enforced else " (advisory)"),
             _share(cell.dense_accuracy, ".2%"),
             _share(cell.pruned_accuracy, ".2%"),
             _drop(cell),

@@ -4,7 +4,8 @@ Nothing is computed here that the verdict does not hold: the record, the words a
 come from one verdict, so that they cannot disagree.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 from typing import Any, Final, Literal, assert_never
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +14,7 @@ from gates import (
     Accepted,
     Counts,
     DrawCounts,
+    Evidence,
     FlipCounts,
     Outcome,
     PairedCounts,
@@ -20,7 +22,9 @@ from gates import (
     Step,
     Undecided,
     Verdict,
+    describe,
     explain,
+    judge,
     prune_potential,
 )
 from policies import Policy
@@ -37,6 +41,9 @@ class CellReport(_Record):
 
     shift: str
     enforced: bool
+    waived: bool = Field(
+        default=False, description="enforced, and for now not in the way, by a waiver"
+    )
     statistic: Literal["drop", "flip rate"] = Field(
         description="what 'drop' is; the flip rate is the share of images that dense and pruned "
         "answer differently, and no drop exceeds it"
@@ -62,6 +69,9 @@ class CellReport(_Record):
     p_safe: float = Field(description="p-value of 'the drop is at least the tolerance'")
     p_violated: float = Field(description="p-value of 'the drop is at most the tolerance'")
     outcome: str
+    sentence: str | None = Field(
+        default=None, description="why the cell is not accepted; None if it is"
+    )
 
 
 class StepReport(_Record):
@@ -81,6 +91,15 @@ class StepReport(_Record):
         description="the enforced shift that is nearest to failure, or farthest in it"
     )
     cells: list[CellReport]
+
+
+class WaiverReport(_Record):
+    """An enforced shift that the model need not pass for now."""
+
+    shift: str
+    expires: str = Field(description="last day on which the waiver holds, YYYY-MM-DD")
+    reason: str
+    approver: str
 
 
 class PotentialReport(_Record):
@@ -122,12 +141,17 @@ class Report(_Record):
     dense: DenseReport
     steps: list[StepReport]
     potentials: list[PotentialReport]
+    waivers: list[WaiverReport] = Field(
+        default_factory=list, description="about these shifts nothing is promised"
+    )
     left_alone: list[dict[str, Any]]
     latency: list[dict[str, Any]]
     provider: str
     versions: dict[str, str]
     command: str
-    seconds: dict[str, float] = Field(description="wall time by stage, this invocation only")
+    seconds: dict[str, float] = Field(
+        description="wall time by stage, this invocation only; 'gate: ...' are parts of 'gate'"
+    )
 
 
 def name_of(verdict: Verdict) -> Literal["accepted", "rejected", "undecided"]:
@@ -141,6 +165,17 @@ def name_of(verdict: Verdict) -> Literal["accepted", "rejected", "undecided"]:
             return "undecided"
         case _:
             assert_never(verdict)
+
+
+def verdict_on(policy: Policy, evidence: Sequence[Evidence], *, end: str | None) -> Verdict:
+    """The verdict on what there is; undecided where there is nothing, for what ended the ladder.
+
+    Raises:
+        VerdictError: the evidence does not fit the policy or itself.
+    """
+    if evidence:
+        return judge(policy, evidence)
+    return Undecided(steps=(), reasons=(end,) if end else (), images_needed=None)
 
 
 def verdict_fields(policy: Policy, verdict: Verdict) -> dict[str, Any]:
@@ -159,6 +194,7 @@ def verdict_fields(policy: Policy, verdict: Verdict) -> dict[str, Any]:
         "alpha": policy.alpha,
         "accepted_ratio": verdict.ratio if isinstance(verdict, Accepted) else None,
         "reasons": list(reasons),
+        "waivers": [waiver.model_dump(mode="json") for waiver in policy.waived],
         "images_needed": verdict.images_needed if isinstance(verdict, Undecided) else None,
         "potentials": [
             {"shift": p.shift, "certified": p.certified, "estimate": p.estimate}
@@ -167,12 +203,19 @@ def verdict_fields(policy: Policy, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def cell_reports(step: Step) -> list[CellReport]:
+def deciding_steps(report: Report) -> list[StepReport]:
+    """The steps up to the first that is not accepted, and that one; later ones decide nothing."""
+    accepted = list(takewhile(lambda step: step.outcome == Outcome.ACCEPTED, report.steps))
+    return report.steps[: len(accepted) + 1]
+
+
+def cell_reports(policy: Policy, step: Step) -> list[CellReport]:
     """The cells of a step as records."""
     return [
         CellReport(
             shift=cell.shift,
             enforced=cell.enforced,
+            waived=cell.waived,
             statistic=cell.counts.statistic,
             tolerance=cell.tolerance,
             n=cell.counts.n,
@@ -181,6 +224,7 @@ def cell_reports(step: Step) -> list[CellReport]:
             p_safe=cell.p_safe,
             p_violated=cell.p_violated,
             outcome=cell.outcome.value,
+            sentence=None if cell.outcome is Outcome.ACCEPTED else describe(policy, step, cell),
             **_observed(cell.counts),
         )
         for cell in step.cells

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,16 @@ from compressor.wording import few
 from gates import Evidence
 
 _VERSIONED: Final = (
-    "torch", "torchvision", "torch-pruning", "numpy", "scipy", "pillow", "onnx", "onnxscript",
+    "compressor", "torch", "torchvision", "torch-pruning", "numpy", "scipy", "pillow", "onnx",
+    "onnxscript",
 )  # fmt: skip
 _EVIDENCE: Final = TypeAdapter(Evidence)
 
 Plan = Mapping[str, object]
 """What ``plan.lock`` holds: JSON values by name, nested."""
+
+Answers = NDArray[Any]
+"""What a model answered: whether it was right, bool [n draws], or just the class, int64 [n]."""
 
 
 class RunError(ValueError):
@@ -45,6 +49,10 @@ class RunFolder:
     @property
     def plan(self) -> Path:
         return self.path / "plan.lock"
+
+    @property
+    def policy(self) -> Path:
+        return self.path / "policy.json"
 
     @property
     def dense(self) -> Path:
@@ -66,12 +74,12 @@ class RunFolder:
         """Folder of one candidate."""
         return self.path / "candidates" / f"{ratio:.3f}"
 
-    def answers(self, sha256: str, shift: str) -> Path:
-        """Which images the file with this digest got right under a shift: bool [n].
+    def answers(self, sha256: str, rule: str) -> Path:
+        """What the file with this digest answered under the rule with this id.
 
         By digest, so that a candidate that is made again never inherits another file's answers.
         """
-        return self.path / "answers" / sha256[:16] / f"{shift}.npy"
+        return self.path / "answers" / sha256[:16] / f"{rule}.npy"
 
 
 @contextmanager
@@ -141,7 +149,7 @@ def read_evidence(run: RunFolder) -> tuple[Evidence, ...]:
     """
     if not run.evidence.exists():
         return ()
-    lines = run.evidence.read_text(encoding="utf-8").splitlines()
+    lines = run.evidence.read_bytes().splitlines()
     try:
         return tuple(_EVIDENCE.validate_json(line) for line in lines)
     except ValidationError as error:
@@ -154,16 +162,16 @@ def write_evidence(run: RunFolder, evidence: Sequence[Evidence]) -> None:
     write_atomically(run.evidence, b"".join(lines))
 
 
-def read_answers(path: Path) -> NDArray[np.bool_] | None:
-    """Saved answers [n]; None when there are none yet."""
+def read_answers(path: Path) -> Answers | None:
+    """Saved answers; None when there are none yet."""
     if not path.exists():
         return None
-    answers: NDArray[np.bool_] = np.load(path)
+    answers: Answers = np.load(path)
     return answers
 
 
-def write_answers(path: Path, answers: NDArray[np.bool_]) -> None:
-    """Save answers [n]."""
+def write_answers(path: Path, answers: Answers) -> None:
+    """Save answers."""
     content = io.BytesIO()
     np.save(content, answers)
     write_atomically(path, content.getvalue())

@@ -38,6 +38,7 @@ BASES: Final = {
     "NamedTuple",
     "Protocol",
     "StrEnum",
+    "Record",
     "_Record",
     "click.Group",
     "nn.Module",

@@ -21,6 +21,7 @@ def test_names_of_gates() -> None:
         "Undecided",
         "Verdict",
         "VerdictError",
+        "describe",
         "drop_interval",
         "explain",
         "flips",
@@ -40,6 +41,8 @@ def test_names_of_gates() -> None:
 def test_names_of_policies() -> None:
     assert policies.__all__ == [
         "Component",
+        "Difference",
+        "Effect",
         "FolderRule",
         "MixtureRule",
         "Policy",
@@ -47,8 +50,13 @@ def test_names_of_policies() -> None:
         "RatioBounds",
         "Rule",
         "ShiftRule",
+        "Waiver",
         "built_in",
+        "compare",
         "load_policy",
+        "load_waivers",
+        "resolved_yaml",
         "schema_json",
         "source_of",
+        "waived",
     ]

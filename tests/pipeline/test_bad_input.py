@@ -1,4 +1,5 @@
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +29,7 @@ Command = Callable[..., list[str]]
         ("retrain.lr=1.0e-9", 2, r"unusable recipe: lr = 1e-09, must be at least"),
         ("retrain.epoch=3", 2, r"--set retrain\.epoch=3: .*epoch.*epochs"),
         ("seed=soon", 2, r"--set seed=soon: seed: .*integer"),
-        ("data.gate={npz: train.npz}", 2, r"1000 of 1000 gate images are training images too"),
+        ("data.gate={npz: train.npz}", 2, r"1000 of 1000 images of data\.gate are training"),
         ("data.gate={npz: absent.npz}", 2, r"cannot read .*absent\.npz"),
         ("data.gate={folder: absent}", 2, r"no folder .*absent; expected"),
         ("input.size=[3, 4, 4]", 2, r"input\.size is \[3, 4, 4\], .* at least 8 pixels"),
@@ -76,6 +77,41 @@ def test_a_policy_file_is_refused_with_key_and_line(
     assert re.search(told, said, re.DOTALL), said
 
 
+@pytest.fixture
+def frosty(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A policy that names frost, where the photographs that it needs are not installed."""
+    monkeypatch.setitem(sys.modules, "imagecorruptions", None)
+    file = tmp_path / "frosty.yaml"
+    text = (root / "lenient.yaml").read_text()
+    file.write_text(text.replace("name: gaussian_noise", "name: frost"))
+    return file
+
+
+def test_a_shift_whose_materials_are_not_installed_is_refused_before_anything_is_read(
+    refused: Callable[..., str], command: Command, tmp_path: Path, frosty: Path
+) -> None:
+    words = command(tmp_path / "run", "data.train={npz: absent.npz}", model="absent.pt")
+    said = refused([*words, "--policy", str(frosty)], code=2)
+    assert said.startswith("compress: frost needs five photographs of ice that are not part of")
+    assert "pip install 'compressor[frost]' brings them" in said
+
+
+def test_lint_of_a_policy_does_not_ask_what_is_installed(compress: Compress, frosty: Path) -> None:
+    result = compress("policy", "lint", str(frosty))
+    assert result.exit_code == 0, result.output
+
+
+def test_an_unknown_shift_in_a_mixture_is_named(
+    refused: Callable[..., str], command: Command, root: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "policy.yaml"
+    mixture = "  - {id: m, mixture: [contrast, brightnes], severity: 1, tolerance: 0.1, reason: r}"
+    file.write_text(f"{(root / 'lenient.yaml').read_text()}{mixture}\n")
+    told = "no shift 'brightnes'; did you mean 'brightness'?"
+    assert told in refused([*command(tmp_path / "run"), "--policy", str(file)], code=2)
+    assert told in refused(["policy", "lint", str(file)], code=2)
+
+
 def test_an_unknown_key_of_the_project_is_named_with_its_line(
     refused: Callable[..., str], command: Command, root: Path, tmp_path: Path
 ) -> None:
@@ -104,7 +140,7 @@ def test_a_project_file_above_this_folder_is_found(
     result = compress(*words)
     assert result.exit_code == 4, result.output
     assert "data.gate has 600 images, and the policy nominal asks for at least 1,000" in (
-        result.stdout
+        result.stderr
     )
 
 

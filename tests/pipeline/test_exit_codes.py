@@ -15,7 +15,6 @@ EXPECTED = {
     "accepted": (0, "accepted", "ACCEPTED at ratio 0.40 under lenient"),
     "rejected": (3, "rejected", "REJECTED under lenient: no ratio was accepted"),
     "undecided": (4, "undecided", "UNDECIDED under strict: no ratio was accepted"),
-    "too few images": (4, "undecided", "UNDECIDED under hungry: no ratio was accepted"),
     "no ratio": (4, "undecided", "UNDECIDED under lenient: no ratio was accepted"),
     "end of the widths": (0, "accepted", "ACCEPTED at ratio 0.48 under lenient"),
 }
@@ -64,15 +63,14 @@ def test_thin_evidence_says_how_many_images_would_decide(finished: Finished) -> 
     assert f"about {needed:,} images would decide" in result.stdout
 
 
-def test_too_few_images_are_told_before_any_candidate_is_made(finished: Finished) -> None:
-    folder, result = finished("too few images")
-    sentence = (
-        "data.gate has 600 images, and the policy hungry asks for at least 100,000; "
-        "add 99,400 or choose another policy"
+def test_too_few_images_are_told_with_their_number_and_leave_nothing(
+    refused: Callable[..., str], command: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    said = refused(command(tmp_path / "run", policy="hungry"), code=4)
+    assert said.splitlines()[-1] == (
+        "compress: undecided: data.gate has 600 images, and the policy hungry asks for at least "
+        "100,000, 99,400 more; add images, or choose another policy"
     )
-    assert result.stdout.count(sentence) == 1
-    assert not (folder / "candidates").exists()
-    assert not (folder / "answers").exists()
 
 
 @pytest.mark.parametrize("name", ["no ratio", "end of the widths"])

@@ -11,7 +11,7 @@ from policies import Policy, built_in, load_policy
 
 Compress = Callable[..., Result]
 
-COMMANDS = ["demo", "policy", "run"]
+COMMANDS = ["demo", "policy", "run", "shifts", "verify"]
 
 
 def commands_of(text: str) -> list[str]:
@@ -30,12 +30,14 @@ def test_help_lists_the_commands(compress: Compress, flag: str) -> None:
 
 def test_help_of_policy_lists_its_commands(compress: Compress) -> None:
     result = compress("policy", "--help")
-    assert commands_of(result.stdout) == ["lint", "list", "schema", "show"]
+    assert commands_of(result.stdout) == ["diff", "lint", "list", "schema", "show"]
 
 
 def test_every_option_of_the_main_job_is_explained(compress: Compress) -> None:
     result = compress("run", "--help")
-    for option in ("--policy", "--project", "--run", "--set", "--trust-class", "--json"):
+    for option in (
+        "--policy", "--waivers", "--project", "--run", "--set", "--trust-class", "--json",
+    ):  # fmt: skip
         assert re.search(rf"^  {option}\b.*  \w", result.stdout, re.MULTILINE), option
 
 
@@ -93,9 +95,71 @@ def test_lint_names_what_is_wrong_and_where(
     assert result.stdout == ""
 
 
+EXTENDING = """\
+apiVersion: compress/v1
+name: mine
+summary: For tests.
+extends: lenient.yaml
+alpha: 0.01
+shifts:
+  - {id: clean, tolerance: 0.2, reason: a test}
+"""
+
+
+@pytest.fixture
+def extending(root: Path, tmp_path: Path) -> Path:
+    """A policy that extends lenient.yaml, which lies beside it."""
+    (tmp_path / "lenient.yaml").write_text((root / "lenient.yaml").read_text())
+    file = tmp_path / "mine.yaml"
+    file.write_text(EXTENDING)
+    return file
+
+
+def test_show_prints_a_file_as_it_is_written_or_what_it_comes_to(
+    compress: Compress, extending: Path
+) -> None:
+    assert compress("policy", "show", str(extending)).stdout == EXTENDING
+    shown = compress("policy", "show", str(extending), "--resolved").stdout
+    resolved = extending.with_name("resolved.yaml")
+    resolved.write_text(shown)
+    assert "extends" not in shown
+    assert load_policy(str(resolved)).digest() == load_policy(str(extending)).digest()
+
+
+def test_lint_reads_what_a_policy_extends(compress: Compress, extending: Path) -> None:
+    linted = compress("policy", "lint", str(extending))
+    assert linted.stdout == f"{extending}: mine, 2 enforced shifts, no errors\n"
+    extending.write_text(EXTENDING.replace("id: clean", "id: cleen"))
+    result = compress("policy", "lint", str(extending))
+    assert result.exit_code == 2
+    assert f"{extending}:7: shifts[0].id: there is no rule cleen in lenient.yaml" in result.stderr
+
+
+def test_diff_tells_what_is_stricter_and_what_looser(compress: Compress, extending: Path) -> None:
+    first = str(extending.with_name("lenient.yaml"))
+    result = compress("policy", "diff", first, str(extending))
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        'name: "lenient" -> "mine"',
+        "alpha: 0.05 -> 0.01 (stricter)",
+        "clean tolerance: 0.1 -> 0.2 (looser)",
+        'clean reason: "it is a test" -> "a test"',
+        f"{extending}: stricter in 1, looser in 1, otherwise different in 2",
+    ]
+
+
+def test_diff_has_an_exit_code_if_it_is_asked_for(compress: Compress) -> None:
+    assert compress("policy", "diff", "nominal", "standard", "--exit-code").exit_code == 3
+    assert compress("policy", "diff", "nominal", "standard").exit_code == 0
+    same = compress("policy", "diff", "nominal", "nominal", "--exit-code")
+    assert (same.exit_code, same.stdout) == (0, "no difference\n")
+    assert compress("policy", "diff", "nominal", "nosuch", "--exit-code").exit_code == 2
+
+
 def test_schema_is_that_of_policies(compress: Compress) -> None:
     schema = json.loads(compress("policy", "schema").stdout)
-    assert schema["properties"].keys() == Policy.model_json_schema()["properties"].keys()
+    whole = schema["$defs"]["Policy"]
+    assert whole["properties"].keys() == Policy.model_json_schema()["properties"].keys()
     assert schema["$schema"].startswith("https://json-schema.org/")
 
 

@@ -15,6 +15,7 @@ from click.testing import Result
 
 from compressor.files import sha256_of
 from gates.measure import right_answers
+from gates.shifts import Component
 
 KILLS = 10
 
@@ -256,11 +257,12 @@ def test_answers_that_are_there_are_not_measured_twice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     spy = Mock(wraps=right_answers)
-    monkeypatch.setattr("compressor.climb.right_answers", spy)
+    monkeypatch.setattr("compressor.gate.right_answers", spy)
     before = decided(copied)
     next(copied.glob("answers/*/brightness-2.npy")).unlink()
     lines = (copied / "evidence.jsonl").read_text().splitlines(keepends=True)
     (copied / "evidence.jsonl").write_text("".join(lines[:2]))
     assert compress(*command(copied)).exit_code == 0
-    assert [call.kwargs["shift"] for call in spy.call_args_list] == ["brightness"]
+    asked = [call.kwargs["distribution"].components for call in spy.call_args_list]
+    assert asked == [(Component(name="brightness", severity=2),)]
     assert decided(copied) == before
