@@ -1,3 +1,5 @@
+import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -52,19 +54,36 @@ def test_what_is_there_already_stays(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+POLICY = """
+apiVersion: compress/v1
+name: {name}
+summary: for tests
+alpha: 0.05
+min_images: 100
+shifts:
+  - {{name: clean, tolerance: 0.2, reason: for tests}}
+"""
+
+
 @pytest.mark.usefixtures("small")
 def test_demo_is_the_main_job_with_the_commands_a_user_would_type(
-    compress: Callable[..., Result], tmp_path: Path
+    compress: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    quick = compressor.demo.job.PROJECT.replace("seconds: 5.0", "seconds: 0.5")
+    quick = re.sub(r"ratios: \[.*?\]", "ratios: [0.5]", quick)
+    monkeypatch.setattr(compressor.demo.job, "PROJECT", quick)
     folder = tmp_path / "demo"
-    result = compress(
-        "demo", "--folder", str(folder), "--policy", "nominal", "--policy", "standard"
-    )
-    assert result.exit_code == 4, result.output
-    for policy in ("nominal", "standard"):
-        assert f"$ cd {folder} && compress model.pt --policy {policy}" in result.stderr
-        assert f"UNDECIDED under {policy}" in result.stdout
-        assert (folder / "runs" / f"model-{policy}" / "report.json").exists()
+    files = {name: tmp_path / f"{name}.yaml" for name in ("one", "other")}
+    for name, file in files.items():
+        file.write_text(POLICY.format(name=name))
+    asked = [word for file in files.values() for word in ("--policy", str(file))]
+    result = compress("demo", "--folder", str(folder), *asked)
+    reports = {name: folder / "runs" / f"model-{name}" / "report.json" for name in files}
+    for name, file in files.items():
+        assert f"$ cd {folder} && compress model.pt --policy {file}" in result.stderr
+        assert f"under {name}" in result.stdout
+        assert str(reports[name].with_suffix(".md")) in result.stdout
+    assert result.exit_code == json.loads(reports["one"].read_text())["exit_code"]
 
 
 def interrupt(*_: object, **__: object) -> None:
