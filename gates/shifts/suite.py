@@ -36,6 +36,9 @@ SMALLEST_SIDE: Final = 8
 _CHUNK_VALUES: Final = 2**17
 """Values that are in work at a time: 1 MiB as float64, whatever the caller's batch."""
 
+_CHUNK_VALUES_OFF_CPU: Final = 2**24
+"""The same on another device, which has no such cache but a price for every operation: 128 MiB."""
+
 
 def clean(images: Tensor, *, parameters: Parameters, draws: Draws) -> Tensor:
     """The images as they are. No parameters."""
@@ -139,7 +142,9 @@ def shifted(
     )
     result = np.empty(pixels.shape, dtype=np.uint8)
     shift = SHIFTS[name]
-    step = max(shift.together, _CHUNK_VALUES // max(1, pixels[0:1].size))
+    on_cpu = torch.device(device).type == "cpu"
+    values = _CHUNK_VALUES if on_cpu else _CHUNK_VALUES_OFF_CPU
+    step = max(shift.together, values // max(1, pixels[0:1].size))
     with _one_thread():
         for start in range(0, len(pixels), step):
             part = slice(start, start + step)
