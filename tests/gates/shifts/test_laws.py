@@ -151,6 +151,12 @@ def test_threads_change_no_byte(name: str, severity: int | None) -> None:
     assert np.array_equal(moved(images, name, severity), alone)
 
 
+def test_the_callers_number_of_threads_is_as_it_was() -> None:
+    torch.set_num_threads(2)
+    moved(scenes(2), "gaussian_blur", 3)
+    assert torch.get_num_threads() == 2
+
+
 @pytest.mark.parametrize(("name", "severity"), STRONG)
 def test_a_read_only_memory_map_is_only_read(
     name: str, severity: int | None, tmp_path: Path
