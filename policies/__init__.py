@@ -1,7 +1,7 @@
 """What may be lost: the schema of a policy, the strict reader, and the built-in policies."""
 
 from policies.compare import Difference, Effect, compare
-from policies.fields import Component
+from policies.fields import STATISTICS, Component, Metric
 from policies.load import (
     PolicyError,
     built_in,
@@ -12,19 +12,25 @@ from policies.load import (
     source_of,
     waived,
 )
+from policies.method import Looks, Method, Reuse
 from policies.rules import FolderRule, MixtureRule, Rule, ShiftRule
 from policies.schema import Policy, RatioBounds
 from policies.waivers import Waiver
 
 __all__ = [
+    "STATISTICS",
     "Component",
     "Difference",
     "Effect",
     "FolderRule",
+    "Looks",
+    "Method",
+    "Metric",
     "MixtureRule",
     "Policy",
     "PolicyError",
     "RatioBounds",
+    "Reuse",
     "Rule",
     "ShiftRule",
     "Waiver",

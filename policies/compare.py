@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
+from policies.fields import STATISTICS
 from policies.rules import Rule
 from policies.schema import Policy
 from policies.waivers import FORBIDDEN
@@ -15,10 +16,14 @@ Value = Any
 
 MEANING: Final = (
     "name", "mixture", "folder", "labels", "classes", "severity", "level", "draws", "save_jpeg",
+    "metric", "only",
 )  # fmt: skip
 """Fields of a rule that decide what is measured, not how much of it may be lost."""
 
-_WHAT: Final = ("name", "mixture", "folder", "labels", "classes", "save_jpeg")
+_EVERY_CLASS: Final = "every class"
+"""What is said of a rule without a class group."""
+
+_WHAT: Final = ("name", "mixture", "folder", "labels", "classes", "save_jpeg", "metric", "only")
 """Those of them that, where they differ, leave strengths and tolerances without a common scale."""
 
 
@@ -68,7 +73,9 @@ def _of_policies(first: Policy, second: Policy) -> Iterator[Difference]:
         for p in (first, second)
     )
     for side in (before, after):
-        side |= {f"ratios.{key}": value for key, value in side.pop("ratios").items()}
+        for group in ("looks", "reuse", "ratios"):
+            keys = side.pop(group, None) or {}
+            side |= {f"{group}.{key}": value for key, value in keys.items()}
     yield from _of_fields("", before, after, effect=_effect)
 
 
@@ -168,6 +175,9 @@ def _effect(field: str, before: Value, after: Value) -> Effect | None:
         case "alpha" | "tolerance" | "expires":
             rises = _rises(before, after)
             return None if rises is None else Effect.LOOSER if rises else Effect.STRICTER
+        case "reuse.releases":  # the images of one release are its own: shared by none
+            rises = _rises(before or 0, after or 0)
+            return Effect.STRICTER if rises else Effect.LOOSER
         case "min_images" | "severity" | "level":
             rises = _rises(before, after)
             return None if rises is None else Effect.STRICTER if rises else Effect.LOOSER
@@ -193,7 +203,8 @@ def _ends(value: Value) -> tuple[Value, Value]:
 
 def _fields(rule: Rule) -> dict[str, Value]:
     """What a rule says, apart from its id."""
-    return rule.model_dump(mode="json", by_alias=True, exclude={"id", "own_id"})
+    said = rule.model_dump(mode="json", by_alias=True, exclude={"id", "own_id"})
+    return said | {"only": said["only"] or _EVERY_CLASS}
 
 
 def _demand(subject: Mapping[str, Value]) -> str:
@@ -201,7 +212,9 @@ def _demand(subject: Mapping[str, Value]) -> str:
     if "expires" in subject:
         return f"until {subject['expires']}, by {subject['approver']}: {subject['reason']}"
     force = "enforced" if subject["enforced"] else "advisory"
-    return f"{force}, tolerance {subject['tolerance']}"
+    metric = "" if subject["metric"] == "top1" else f" for the {STATISTICS[subject['metric']]}"
+    group = "" if subject["only"] == _EVERY_CLASS else f", only {', '.join(subject['only'])}"
+    return f"{force}, tolerance {subject['tolerance']}{metric}{group}"
 
 
 def _json(value: Value) -> str:

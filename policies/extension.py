@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, Discriminator, Field, Tag, field_validator, model_validator
 
 from policies.fields import Accounted, Enforced, MinImages, Reason, Record, RuleId, Tolerance
+from policies.method import Looks, Method, Reuse
 from policies.rules import KINDS, FolderRule, MixtureRule, ShiftRule, kind_of
 from policies.schema import Alpha, MinImagesOfAll, Name, Profile, RatioBounds, Summary
 from policies.waivers import Waivers
@@ -76,6 +77,15 @@ class Extension(Record):
         default=(), description="Rules of the parents that this policy does not have."
     )
     alpha: Alpha | None = None
+    method: Method | None = None
+    looks: Looks | None = Field(
+        default=None,
+        description="When the gate looks and what each look spends, in place of the parent's; both "
+        "keys, since they belong together. Only where the method is looks.",
+    )
+    reuse: Reuse | None = Field(
+        default=None, description="How many releases share the gate's images."
+    )
     min_images: MinImagesOfAll | None = None
     ratios: RatioBounds | None = Field(
         default=None, description="Which prune ratios may be tried; a bound left out is inherited."
@@ -97,6 +107,15 @@ class Extension(Record):
         if not isinstance(extends, str) and len(set(extends)) < len(extends):
             raise ValueError("a parent is there more than once; keep one")
         return extends
+
+    @field_validator("looks")
+    @classmethod
+    def _come_whole(cls, looks: Looks | None) -> Looks | None:
+        if looks is not None and (left := Looks.model_fields.keys() - looks.model_fields_set):
+            raise ValueError(
+                f"looks replace the parent's, fractions and spend together; add {', '.join(left)}"
+            )
+        return looks
 
     @model_validator(mode="after")
     def _says_what_it_gives(self) -> Self:

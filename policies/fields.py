@@ -1,11 +1,21 @@
 """What the rules of a policy are made of: fields that several kinds of rules share."""
 
-from typing import Annotated, Final, NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
 
 CLEAN: Final = "clean"
 """Name of the shift that is none: the data as they are."""
+
+Metric = Literal["top1", "top5", "brier", "flips"]
+
+STATISTICS: Final[Mapping[Metric, str]] = MappingProxyType(
+    {"top1": "drop", "top5": "top-5 drop", "brier": "Brier growth", "flips": "flip rate"}
+)
+"""What is held against the tolerance, in words; less is better, and 0 is a model that lost nothing.
+"""
 
 
 class Record(BaseModel):
@@ -79,8 +89,36 @@ Tolerance = Annotated[
     Field(
         gt=0.0,
         lt=1.0,
-        description="Largest accepted drop in top-1 accuracy, dense minus pruned, absolute: "
-        "0.02 is two percentage points.",
+        description="Largest accepted loss, absolute, in the unit of the metric. top1, top5: drop "
+        "in accuracy, dense minus pruned; 0.02 is two percentage points. brier: growth of half the "
+        "Brier score, which lies in 0..1. flips: share of images answered differently.",
+    ),
+]
+
+JudgedMetric = Annotated[
+    Metric,
+    Field(
+        description="What must not get worse. top1: accuracy of the first answer; top5: share of "
+        "images whose class is among the five first answers; brier: half the Brier score of the "
+        "probabilities, (1/2) sum over classes of (p_k - y_k)^2; flips: whether dense and pruned "
+        "give the same first answer, right or wrong (only with one draw per image).",
+    ),
+]
+
+
+def _each_class_once(classes: tuple[str, ...]) -> tuple[str, ...]:
+    if doubled := sorted({name for name in classes if classes.count(name) > 1}):
+        raise ValueError(f"{', '.join(doubled)} is there more than once; keep one")
+    return classes
+
+
+Only = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    AfterValidator(_each_class_once),
+    Field(
+        description="A class group: only images whose label is one of these classes count, by the "
+        "names of the model's classes. Left out or empty, all images do. Such a rule has an id of "
+        "its own, and needs labels.",
     ),
 ]
 
@@ -93,8 +131,8 @@ MinImages = Annotated[
     int | None,
     Field(
         ge=1,
-        description="Images that this rule must be measured on, at least; left out, it is the "
-        "policy's number.",
+        description="Images that this rule must be measured on, at least, those of the class group "
+        "where it has one; left out, it is the policy's number.",
     ),
 ]
 
@@ -127,3 +165,25 @@ def components_of(
     return tuple(
         Component(name=name, severity=one, level=level) for name in names for one in severities
     )
+
+
+def severity_text(severity: int | tuple[int, int]) -> str:
+    """A severity as ids have it: ``3``, or ``1to3``."""
+    match severity:
+        case low, high:
+            return f"{low}to{high}"
+        case _:
+            return str(severity)
+
+
+def check_flips_are_of_one_draw(metric: Metric, *, draws: int) -> None:
+    """What is judged by flips has one draw of each image.
+
+    Raises:
+        ValueError: it has several.
+    """
+    if metric == "flips" and draws > 1:
+        raise ValueError(
+            f"flips are counted on one draw of each image, not on {draws}; remove draws, or choose "
+            "another metric"
+        )

@@ -19,7 +19,7 @@ from policies.schema import Policy
 from policies.strict_yaml import Document, KeyPath
 from policies.waivers import FORBIDDEN
 
-_SCALARS: Final = ("alpha", "min_images", "profile")
+_SCALARS: Final = ("alpha", "method", "reuse", "min_images", "profile")
 
 
 class Parent(NamedTuple):
@@ -53,6 +53,7 @@ def resolve(document: Document, child: Extension, parents: Sequence[Parent]) -> 
         "name": child.name,
         "summary": child.summary,
         **{name: _given(child, name, getattr(base, name)) for name in _SCALARS},
+        **_looks(base, child),
         "ratios": _ratios(base, child),
         "waivers": _waivers(base, into=work),
         "shifts": _shifts(base, parents, into=work),
@@ -99,7 +100,7 @@ def _clashes(difference: Difference) -> bool:
 def _settled(difference: Difference, child: Extension) -> bool:
     """Whether the extending file itself says what holds."""
     if not difference.subject:
-        return difference.field in child.model_fields_set
+        return _key(difference) in child.model_fields_set
     changes = [item for item in child.shifts if isinstance(item, Change)]
     return any(item.id == difference.subject for item in child.drop) or any(
         change.id == difference.subject and difference.field in change.fields for change in changes
@@ -108,12 +109,17 @@ def _settled(difference: Difference, child: Extension) -> bool:
 
 def _remedy(difference: Difference) -> str:
     if not difference.subject:
-        return f"say here which {difference.field} holds"
+        return f"say here which {_key(difference)} holds"
     if difference.field in MEANING:
         return f"drop {difference.subject} and write it anew, or give one of the two another id"
     return (
         f"say here which holds: {{id: {difference.subject}, {difference.field}: ..., reason: ...}}"
     )
+
+
+def _key(difference: Difference) -> str:
+    """The key of the policy under which the field stands: ``reuse`` for ``reuse.releases``."""
+    return str(difference.field).partition(".")[0]
 
 
 def _overlaid(base: Policy, later: Policy) -> Policy:
@@ -126,6 +132,13 @@ def _overlaid(base: Policy, later: Policy) -> Policy:
 
 def _given(child: Extension, name: str, inherited: object) -> object:
     return getattr(child, name) if name in child.model_fields_set else inherited
+
+
+def _looks(base: Policy, child: Extension) -> dict[str, object]:
+    """The looks that are given, or those of the parents where they are still taken."""
+    if child.looks is not None:
+        return {"looks": child.looks}
+    return {"looks": base.looks} if _given(child, "method", base.method) == "looks" else {}
 
 
 def _ratios(base: Policy, child: Extension) -> dict[str, object]:

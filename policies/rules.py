@@ -1,7 +1,8 @@
 """The distributions that a policy names: shifts, mixtures of shifts, and the user's own folders.
 
 A rule is known by the key that it has: ``name`` is one shift, ``mixture`` several shifts,
-``folder`` images of the user's own. Whether a shift of some name exists is not known here.
+``folder`` images of the user's own. Whether a shift of some name exists is not known here, nor
+whether a class does.
 """
 
 from collections.abc import Mapping
@@ -17,11 +18,15 @@ from pydantic import (
 
 from policies.fields import (
     CLEAN,
+    STATISTICS,
     Accounted,
     Component,
     Draws,
     Enforced,
+    JudgedMetric,
+    Metric,
     MinImages,
+    Only,
     Reason,
     Record,
     RuleId,
@@ -29,7 +34,9 @@ from policies.fields import (
     Severity,
     ShiftName,
     Tolerance,
+    check_flips_are_of_one_draw,
     components_of,
+    severity_text,
 )
 
 
@@ -54,6 +61,9 @@ class ShiftRule(Record):
     )
     draws: Draws = 1
     save_jpeg: SaveJpeg = None
+    metric: JudgedMetric = "top1"
+    only: Only = ()
+    min_images: MinImages = None
     tolerance: Tolerance
     reason: Reason
     enforced: Enforced = True
@@ -62,7 +72,8 @@ class ShiftRule(Record):
         default=None,
         alias="id",
         description="What reports and files call the rule; left out, it is made of the rest, as in "
-        '"fog-3", "fog-1to3", "uniform_noise-level0.07", "fog-3x2" (two draws), "fog-3-jpeg85".',
+        '"fog-3", "fog-1to3", "uniform_noise-level0.07", "fog-3x2" (two draws), "fog-3-jpeg85", '
+        '"fog-3-brier".',
     )
 
     @model_validator(mode="after")
@@ -84,6 +95,26 @@ class ShiftRule(Record):
         if self.draws > 1:
             raise ValueError(f'"{CLEAN}" has nothing to draw; remove draws')
 
+    @model_validator(mode="after")
+    def _metric_and_group_fit(self) -> Self:
+        check_flips_are_of_one_draw(self.metric, draws=self.draws)
+        if self.only and self.own_id in {None, self.derived_id}:
+            raise ValueError(
+                f"a class group (only) needs an id of its own, because {self.derived_id} is that "
+                f'of all images; add for example "id: {self.derived_id}-group"'
+            )
+        return self
+
+    @property
+    def judged_by(self) -> Metric:
+        """What is held against the tolerance."""
+        return self.metric
+
+    @property
+    def statistic(self) -> str:
+        """What is held against the tolerance, in words."""
+        return STATISTICS[self.judged_by]
+
     @property
     def id(self) -> str:
         """The rule's own, or name and strength, for example ``fog-3``; or ``clean``."""
@@ -92,7 +123,8 @@ class ShiftRule(Record):
     @property
     def derived_id(self) -> str:
         """What the rule is called if it has no id of its own."""
-        return f"{self.name}{self._strength()}"
+        metric = "" if self.metric == "top1" else f"-{self.metric}"
+        return f"{self.name}{self._strength()}{metric}"
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -103,7 +135,7 @@ class ShiftRule(Record):
         level = "" if self.level is None else f"-level{self.level}"
         draws = "" if self.draws == 1 else f"x{self.draws}"
         jpeg = "" if self.save_jpeg is None else f"-jpeg{self.save_jpeg}"
-        severity = "" if self.severity is None else f"-{_severity_text(self.severity)}"
+        severity = "" if self.severity is None else f"-{severity_text(self.severity)}"
         return f"{severity}{level}{draws}{jpeg}"
 
 
@@ -122,6 +154,9 @@ class MixtureRule(Record):
     )
     draws: Draws = 1
     save_jpeg: SaveJpeg = None
+    metric: JudgedMetric = "top1"
+    only: Only = ()
+    min_images: MinImages = None
     tolerance: Tolerance
     reason: Reason
     enforced: Enforced = True
@@ -135,6 +170,21 @@ class MixtureRule(Record):
         if CLEAN in mixture:
             raise ValueError(f'"{CLEAN}" is no shift to mix; give it a rule of its own')
         return mixture
+
+    @model_validator(mode="after")
+    def _metric_fits(self) -> Self:
+        check_flips_are_of_one_draw(self.metric, draws=self.draws)
+        return self
+
+    @property
+    def judged_by(self) -> Metric:
+        """What is held against the tolerance."""
+        return self.metric
+
+    @property
+    def statistic(self) -> str:
+        """What is held against the tolerance, in words."""
+        return STATISTICS[self.judged_by]
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -162,20 +212,47 @@ class FolderRule(Record):
         "one; a class that is mapped to null is left out. Relative as folder is. Only with labels: "
         "folders.",
     )
-    min_images: MinImages = None
-    tolerance: Tolerance = Field(
-        description="Largest accepted drop in top-1 accuracy, dense minus pruned, absolute: 0.02 "
-        "is two percentage points. With labels: none, largest accepted flip rate: the share of "
-        "images on which dense and pruned answer differently, which no drop exceeds."
+    metric: JudgedMetric = Field(
+        default="top1",
+        description="What must not get worse, as for shifts; left out, top1. With labels: none it "
+        "is flips and nothing else: the share of images on which dense and pruned answer "
+        "differently, which no drop exceeds.",
     )
+    only: Only = ()
+    min_images: MinImages = None
+    tolerance: Tolerance
     reason: Reason
     enforced: Enforced = True
 
     @model_validator(mode="after")
-    def _classes_go_with_labels(self) -> Self:
-        if self.labels == "none" and self.classes is not None:
+    def _labels_are_there_where_needed(self) -> Self:
+        if self.labels == "folders":
+            return self
+        if self.classes is not None:
             raise ValueError("without labels no classes are mapped; remove classes")
+        if self.metric != "flips" and "metric" in self.model_fields_set:
+            raise ValueError(
+                f"without labels no answer is right, so that only flips can be counted, not "
+                f"{self.metric}; remove metric"
+            )
+        if self.only:
+            raise ValueError(
+                f"without labels it is not known which images are of {', '.join(self.only)}; "
+                "remove only"
+            )
+        # Left out, it is flips: said, so that the rule reads the same when it is written out.
+        object.__setattr__(self, "metric", "flips")
         return self
+
+    @property
+    def judged_by(self) -> Metric:
+        """What is held against the tolerance."""
+        return self.metric
+
+    @property
+    def statistic(self) -> str:
+        """What is held against the tolerance, in words."""
+        return STATISTICS[self.judged_by]
 
 
 # The key that tells each kind, and the tag of the kind. A tag is no key of the file, so that the
@@ -205,11 +282,3 @@ TaggedRule = Annotated[
     ),
 ]
 """A rule as it is read: the key that is there tells which."""
-
-
-def _severity_text(severity: int | tuple[int, int]) -> str:
-    match severity:
-        case low, high:
-            return f"{low}to{high}"
-        case _:
-            return str(severity)

@@ -2,12 +2,20 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from policies.fields import Record
-from policies.rules import FolderRule, Rule, ShiftRule, TaggedRule
+from policies.method import Looks, Method, Reuse
+from policies.rules import Rule, ShiftRule, TaggedRule
 from policies.waivers import FORBIDDEN, Waiver, Waivers, check_waivers
 
 Ratio = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -24,7 +32,7 @@ Alpha = Annotated[
         gt=0.0,
         lt=0.5,
         description="Largest chance, over all shifts and ratios together, that a model is accepted "
-        "although it exceeds some tolerance.",
+        "although it exceeds some tolerance; with reuse, over all releases together too.",
     ),
 ]
 
@@ -32,8 +40,8 @@ MinImagesOfAll = Annotated[
     int,
     Field(
         ge=1,
-        description="Images that each enforced rule must be measured on, at least; a rule with a "
-        "folder may have a number of its own.",
+        description="Images that each enforced rule must be measured on, at least; a rule may have "
+        "a number of its own.",
     ),
 ]
 
@@ -74,6 +82,16 @@ class Policy(Record):
     name: Name
     summary: Summary
     alpha: Alpha
+    method: Method = "fixed"
+    looks: Looks = Field(
+        default=Looks(),
+        description="When the gate looks and what each look spends; only with method: looks.",
+    )
+    reuse: Reuse | None = Field(
+        default=None,
+        description="How many releases share the gate's images, which divides alpha among them; "
+        "left out, the images are for one.",
+    )
     min_images: MinImagesOfAll
     ratios: RatioBounds = Field(
         default=RatioBounds(), description="Which prune ratios may be tried."
@@ -88,10 +106,23 @@ class Policy(Record):
         'who answers for it; or "forbidden", and there are none from elsewhere either.',
     )
 
+    @field_validator("looks")
+    @classmethod
+    def _looks_go_with_their_method(cls, looks: Looks, info: ValidationInfo) -> Looks:
+        method = info.data.get("method", "looks")  # where it is wrong itself, that is said already
+        if method != "looks":
+            raise ValueError(
+                f"looks are taken with method: looks alone, and the method is {method}; remove "
+                "looks, or change method"
+            )
+        return looks
+
     @field_validator("shifts")
     @classmethod
     def _rules_fit_together(cls, shifts: tuple[Rule, ...]) -> tuple[Rule, ...]:
         ids = [rule.id for rule in shifts]
+        if "gate" in ids:
+            raise ValueError('no rule is called "gate": so are the images of data.gate; rename it')
         if doubled := sorted({id_ for id_ in ids if ids.count(id_) > 1}):
             raise ValueError(f"more than one rule for {', '.join(doubled)}; keep one")
         if not any(rule.enforced for rule in shifts):
@@ -105,6 +136,14 @@ class Policy(Record):
         if waivers and waivers != FORBIDDEN and "shifts" in info.data:
             check_waivers(waivers, info.data["shifts"])
         return waivers
+
+    @model_serializer(mode="wrap")
+    def _without_idle_looks(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Looks that are not taken are not written: no policy file may have them."""
+        content: dict[str, Any] = handler(self)
+        if self.method != "looks":
+            content.pop("looks", None)
+        return content
 
     @property
     def enforced(self) -> tuple[Rule, ...]:
@@ -122,11 +161,27 @@ class Policy(Record):
         waived = {waiver.shift for waiver in self.waived}
         return tuple(rule for rule in self.enforced if rule.id not in waived)
 
+    @property
+    def alpha_per_release(self) -> float:
+        """Largest chance that one release is accepted although it exceeds some tolerance."""
+        return self.alpha / (1 if self.reuse is None else self.reuse.releases)
+
+    def alpha_at(self, look: int) -> float:
+        """The level of one test at this look, the first being 1.
+
+        Raises:
+            ValueError: the method has no such look.
+        """
+        last = {"fixed": 1, "looks": len(self.looks.spend), "anytime": look}[self.method]
+        if not 1 <= look <= last:
+            looks = "1, 2, ..." if self.method == "anytime" else f"1..{last}"
+            raise ValueError(f"the method {self.method} has the looks {looks}, not {look}")
+        share = self.looks.spend[look - 1] if self.method == "looks" else 1.0
+        return self.alpha_per_release * share
+
     def images_needed(self, rule: Rule) -> int:
         """How many images this rule must be measured on, at least."""
-        if isinstance(rule, FolderRule) and rule.min_images is not None:
-            return rule.min_images
-        return self.min_images
+        return self.min_images if rule.min_images is None else rule.min_images
 
     def canonical(self) -> bytes:
         """Everything the policy says, as JSON in the one form that ``digest`` is of."""

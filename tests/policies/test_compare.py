@@ -37,6 +37,8 @@ def told(first: Policy, second: Policy) -> list[str]:
         ({"name": "other"}, 'name: "test" -> "other"'),
         ({"ratios": {"largest": 0.5}}, "ratios.largest: 0.95 -> 0.5"),
         ({"profile": "imagenet-c"}, 'profile: "auto" -> "imagenet-c"'),
+        ({"method": "anytime"}, 'method: "fixed" -> "anytime"'),
+        ({"reuse": {"releases": 10}}, "reuse.releases: none -> 10 (stricter)"),
         ({"waivers": "forbidden"}, 'waivers: "allowed" -> "forbidden" (stricter)'),
         (
             {"waivers": [WAIVER]},
@@ -46,6 +48,47 @@ def told(first: Policy, second: Policy) -> list[str]:
 )
 def test_a_change_of_the_policy_is_told(changes: dict[str, object], line: str) -> None:
     assert told(policy(), policy(**changes)) == [line]
+
+
+def test_looks_are_told_key_by_key_where_they_are_taken() -> None:
+    taken = policy(method="looks")
+    other = policy(method="looks", looks={"spend": [0.1, 0.1, 0.1, 0.7]})
+    assert told(taken, other) == ["looks.spend: [0.2, 0.2, 0.2, 0.4] -> [0.1, 0.1, 0.1, 0.7]"]
+    assert told(policy(), taken) == [
+        'method: "fixed" -> "looks"',
+        "looks.fractions: none -> [0.25, 0.5, 0.75, 1.0]",
+        "looks.spend: none -> [0.2, 0.2, 0.2, 0.4]",
+    ]
+    assert told(other, policy(method="anytime"))[1] == (
+        "looks.fractions: [0.25, 0.5, 0.75, 1.0] -> none"
+    )
+
+
+def test_images_that_more_releases_share_make_each_of_them_harder_to_accept() -> None:
+    ten, twenty = (policy(reuse={"releases": releases}) for releases in (10, 20))
+    assert told(ten, twenty) == ["reuse.releases: 10 -> 20 (stricter)"]
+    assert told(twenty, ten) == ["reuse.releases: 20 -> 10 (looser)"]
+    assert told(ten, policy()) == ["reuse.releases: 10 -> none (looser)"]
+
+
+def test_a_rule_of_another_metric_or_class_group_says_so_when_it_comes() -> None:
+    brier = FOG | {"metric": "brier"}
+    group = FOG | {"id": "few", "metric": "top5", "only": ["bus", "cyclist"]}
+    unlabelled = OWN | {"id": "tunnel", "labels": "none"}
+    assert told(policy(OWN), policy(OWN, brier, group, unlabelled)) == [
+        "fog-3-brier: added: enforced, tolerance 0.03 for the Brier growth (stricter)",
+        "few: added: enforced, tolerance 0.03 for the top-5 drop, only bus, cyclist (stricter)",
+        "tunnel: added: enforced, tolerance 0.05 for the flip rate (stricter)",
+    ]
+
+
+@pytest.mark.parametrize("changes", [{"metric": "brier"}, {"only": ["cyclist"]}])
+def test_under_another_metric_or_on_other_classes_a_tolerance_has_no_direction(
+    changes: dict[str, object],
+) -> None:
+    other = OWN | {"tolerance": 0.1} | changes
+    effects = {d.field: d.effect for d in compare(policy(OWN), policy(other))}
+    assert effects == {"tolerance": None, **dict.fromkeys(changes)}
 
 
 @pytest.mark.parametrize(
@@ -60,6 +103,9 @@ def test_a_change_of_the_policy_is_told(changes: dict[str, object], line: str) -
         (MIXED, {"severity": [1, 2]}, "mixed severity: [1, 3] -> [1, 2] (looser)"),
         (MIXED, {"severity": 2}, "mixed severity: [1, 3] -> 2"),
         (MIXED, {"mixture": ["snow", "fog"]}, None),
+        (MIXED, {"metric": "top5"}, 'mixed metric: "top1" -> "top5"'),
+        (OWN, {"only": ["cyclist"]}, 'own only: "every class" -> ["cyclist"]'),
+        (FOG, {"min_images": 50}, "fog-3 min_images: none -> 50 (looser)"),
         (OWN, {"min_images": 90}, "own min_images: none -> 90 (looser)"),
         (OWN, {"min_images": 110}, "own min_images: none -> 110 (stricter)"),
         (OWN, {"min_images": 100}, "own min_images: none -> 100"),

@@ -10,14 +10,17 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from policies import (
     Component,
     FolderRule,
+    Looks,
     MixtureRule,
     Policy,
     PolicyError,
+    Reuse,
     Rule,
     ShiftRule,
     built_in,
@@ -107,6 +110,25 @@ def test_each_built_in_policy_asks_for_more_than_the_one_before() -> None:
     assert sizes == sorted(set(sizes))
 
 
+def test_the_built_in_policies_take_four_looks_and_the_strictest_shares_its_images() -> None:
+    assert [load_policy(name).method for name in built_in()] == ["looks"] * 3
+    assert all(load_policy(name).looks == Looks() for name in built_in())
+    assert [load_policy(name).reuse for name in built_in()] == [None, None, Reuse(releases=10)]
+    before, _, comment = (
+        source_of("safety-critical")
+        .partition("reuse: {releases: 10}")[0]
+        .rpartition("\nmethod: looks\n")
+    )
+    assert before and "new images" in comment
+
+
+@pytest.mark.parametrize("name", built_in())
+def test_no_level_of_a_built_in_policy_is_below_what_an_exact_p_value_can_reach(name: str) -> None:
+    policy = load_policy(name)
+    levels = [policy.alpha_at(look + 1) for look in range(len(policy.looks.spend))]
+    assert min(levels) >= 0.001
+
+
 def test_nominal_is_about_clean_data_only() -> None:
     assert [rule.id for rule in load_policy("nominal").shifts] == ["clean"]
 
@@ -188,7 +210,7 @@ def test_a_binary_file_is_no_policy(tmp_path: Path) -> None:
 def test_an_unusable_file_is_a_policy_error_with_its_lines(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text(source_of("nominal").replace("tolerance: 0.02", "tolerance: 2"))
-    with pytest.raises(PolicyError, match=r"mine\.yaml:11: shifts\[0\]\.tolerance: .* not 2"):
+    with pytest.raises(PolicyError, match=r"mine\.yaml:12: shifts\[0\]\.tolerance: .* not 2"):
         load_policy(str(path))
 
 
@@ -219,6 +241,43 @@ def test_the_schema_is_that_of_a_policy_file() -> None:
         assert {kind["$ref"].rpartition("/")[2] for kind in kinds} == {
             "ShiftRule", "MixtureRule", "FolderRule", *changes,
         }  # fmt: skip
+
+
+def test_the_schema_says_what_the_method_costs_and_what_a_metric_is() -> None:
+    kinds = json.loads(schema_json())["$defs"]
+    method, metric = (
+        kinds["Policy"]["properties"]["method"],
+        kinds["ShiftRule"]["properties"]["metric"],
+    )
+    assert method["enum"] == ["fixed", "looks", "anytime"]
+    assert all(f"{name}: " in method["description"] for name in method["enum"])
+    assert all(f"{name}: " in metric["description"] for name in metric["enum"])
+    assert all(
+        field["description"]
+        for kind in ("Looks", "Reuse")
+        for field in kinds[kind]["properties"].values()
+    )
+
+
+def test_the_class_groups_of_the_documentation_are_a_policy(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "policies.md").read_text(encoding="utf-8")
+    (found,) = re.findall(r"```yaml\n(apiVersion: \S+\nname: crossing\n.*?)```", text, re.DOTALL)
+    path = tmp_path / "crossing.yaml"
+    path.write_text(found)
+    policy = load_policy(str(path))
+    assert [rule.id for rule in policy.shifts] == [
+        "clean", "clean-vulnerable", "fog-vulnerable", "clean-brier",
+    ]  # fmt: skip
+    groups = [rule for rule in policy.shifts if rule.only]
+    assert {rule.only for rule in groups} == {("pedestrian", "cyclist")}
+    assert {policy.images_needed(rule) for rule in groups} == {300}
+
+
+def test_the_looks_of_the_documentation_are_those_that_are_taken_if_none_are_given() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "policies.md").read_text(encoding="utf-8")
+    (found,) = re.findall(r"```yaml\nmethod: looks\nlooks: (\{.*?\})", text)
+    looks = yaml.safe_load(found)
+    assert Looks(**{key: tuple(shares) for key, shares in looks.items()}) == Looks()
 
 
 def test_policies_need_no_framework() -> None:

@@ -20,6 +20,7 @@ apiVersion: compress/v1
 name: base
 summary: For tests.
 alpha: 0.05
+reuse: {releases: 10}
 min_images: 2000
 ratios: {smallest: 0.1, largest: 0.5}
 shifts:
@@ -74,6 +75,18 @@ def test_scalars_replace_the_parents_one_by_one(write: Write) -> None:
     policy = loaded(write("alpha: 0.01\nratios: {largest: 0.4}\n"))
     assert (policy.alpha, policy.min_images) == (0.01, 2000)
     assert (policy.ratios.smallest, policy.ratios.largest) == (0.1, 0.4)
+
+
+def test_method_looks_and_reuse_replace_the_parents(write: Write) -> None:
+    own = "method: looks\nlooks: {fractions: [0.5, 1], spend: [0.5, 0.5]}\nreuse: {releases: 3}\n"
+    policy = loaded(write(own, name="middle.yaml"))
+    assert (policy.method, policy.alpha_at(1)) == ("looks", 0.05 / 3 * 0.5)
+    below = loaded(write("alpha: 0.01\n", extends="middle.yaml"))
+    assert (below.method, below.looks, below.reuse) == (policy.method, policy.looks, policy.reuse)
+    once = loaded(write("method: fixed\n", extends="middle.yaml"))
+    assert (once.method, once.alpha_at(1)) == ("fixed", 0.05 / 3)
+    fewer = loaded(write("reuse: {releases: 2}\n", extends="middle.yaml"))
+    assert (fewer.alpha_per_release, fewer.looks) == (0.025, policy.looks)
 
 
 def test_a_change_overrides_the_fields_that_it_gives(write: Write) -> None:
@@ -168,8 +181,42 @@ def test_paths_start_at_the_extending_file(write: Write, tmp_path: Path) -> None
             id="a change of what is measured",
         ),
         pytest.param(
-            "shifts:\n  - {id: fog-3, min_images: 9, reason: x}\n",
-            "mine.yaml:6: shifts[0].min_images: the rule fog-3 has no min_images; remove it",
+            "shifts:\n  - {id: fog-3, metric: brier, reason: x}\n",
+            "mine.yaml:6: shifts[0].metric: unknown key; known here: ",
+            id="a change of the metric",
+        ),
+        pytest.param(
+            "shifts:\n  - {id: fog-3, only: [cyclist], reason: x}\n",
+            "mine.yaml:6: shifts[0].only: unknown key; known here: ",
+            id="a change of the class group",
+        ),
+        pytest.param(
+            "shifts:\n  - {name: fog, severity: 3, only: [cyclist], tolerance: 0.1, reason: x}\n",
+            "mine.yaml:6: shifts[0]: a class group (only) needs an id of its own",
+            id="a class group without an id",
+        ),
+        pytest.param(
+            "looks: {fractions: [0.5, 1], spend: [0.5, 0.5]}\n",
+            "mine.yaml:5: looks: looks are taken with method: looks alone, and the method is fixed",
+            id="looks that the parent's method does not take",
+        ),
+        pytest.param(
+            "method: looks\nlooks: {fractions: [0.25, 0.5, 0.8, 1]}\n",
+            "mine.yaml:6: looks: looks replace the parent's, fractions and spend together; add "
+            "spend",
+            id="half of the looks",
+        ),
+        pytest.param(
+            "method: looks\nlooks:\n  fractions: [0.5, 1]\n  spend: [0.5, 0.6]\n",
+            "mine.yaml:8: looks.spend: the looks spend 1.1 of alpha, and there is 1",
+            id="more than alpha",
+        ),
+        pytest.param(
+            "reuse: null\n", "reuse is null; leave it out to inherit it", id="null for reuse"
+        ),
+        pytest.param(
+            "shifts:\n  - {id: own, accounted: true, reason: x}\n",
+            "mine.yaml:6: shifts[0].accounted: the rule own has no accounted; remove it",
             id="a field of another kind of rule",
         ),
         pytest.param(
@@ -294,6 +341,24 @@ def test_of_two_parents_the_later_wins(write: Write, tmp_path: Path, old: str, n
             "own enforced: true -> false (looser)",
         ),
         (
+            "releases: 10",
+            "releases: 2",
+            "reuse: {releases: 2}",
+            "reuse.releases: 10 -> 2 (looser); say here which reuse holds",
+        ),
+        (
+            "folder: field",
+            "folder: field, only: [cyclist]",
+            "drop: [{id: own, reason: x}]",
+            'own only: "every class" -> ["cyclist"]; drop own and write it anew',
+        ),
+        (
+            "folder: field",
+            "folder: field, metric: brier",
+            "drop: [{id: own, reason: x}]",
+            'own metric: "top1" -> "brier"',
+        ),
+        (
             "folder: field",
             "folder: other",
             "drop: [{id: own, reason: x}]",
@@ -337,10 +402,10 @@ def test_waivers_of_a_parent_are_not_inherited(write: Write, tmp_path: Path) -> 
 
 def test_the_example_of_the_documentation_is_what_it_says(tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
-    for source, name in (("README.md", "dashcam.yaml"), ("docs/policies.md", "winter.yaml")):
+    for source, name in (("README.md", "dashcam"), ("docs/policies.md", "dashcam-winter")):
         text = (root / source).read_text(encoding="utf-8")
-        found = re.findall(r"```yaml\n(apiVersion: .*?)```", text, re.DOTALL)[0]
-        (tmp_path / name).write_text(found)
+        found = re.findall(rf"```yaml\n(apiVersion: \S+\nname: {name}\n.*?)```", text, re.DOTALL)
+        (tmp_path / f"{name.removeprefix('dashcam-')}.yaml").write_text(found[0])
     told = (root / "docs" / "policies.md").read_text().partition("dashcam.yaml winter.yaml\n")[2]
     parent, child = loaded(tmp_path / "dashcam.yaml"), loaded(tmp_path / "winter.yaml")
     lines = [str(difference) for difference in compare(parent, child)]
@@ -352,11 +417,22 @@ def test_the_example_of_the_documentation_is_what_it_says(tmp_path: Path) -> Non
 def test_the_waiver_of_the_documentation_is_one(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "docs" / "policies.md").read_text(encoding="utf-8")
     path = tmp_path / "waivers.yaml"
-    path.write_text(re.findall(r"```yaml\n(apiVersion: .*?)```", text, re.DOTALL)[1])
+    path.write_text(re.findall(r"```yaml\n(apiVersion: \S+\nwaivers:.*?)```", text, re.DOTALL)[0])
     assert [waiver.shift for waiver in load_waivers(path)] == ["fog-3"]
 
 
-@pytest.mark.parametrize("text", ["", "waivers: forbidden\n", "profile: imagenet-c\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "waivers: forbidden\n",
+        "profile: imagenet-c\n",
+        "method: anytime\n",
+        "method: looks\nlooks: {fractions: [0.5, 1], spend: [0.5, 0.5]}\nreuse: {releases: 3}\n",
+        "shifts: [{id: a, folder: b, labels: none, tolerance: 0.1, reason: x}]\n",
+        "shifts: [{id: a, name: clean, metric: brier, only: [b], tolerance: 0.1, reason: x}]\n",
+    ],
+)
 def test_the_resolved_text_loads_back_to_the_same_digest(
     write: Write, tmp_path: Path, text: str
 ) -> None:

@@ -7,13 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from policies import Component, FolderRule, MixtureRule, Rule, ShiftRule
+from policies import STATISTICS, Component, FolderRule, MixtureRule, Rule, ShiftRule
 from policies.rules import TaggedRule
 
 ADAPTER: TypeAdapter[Rule] = TypeAdapter(TaggedRule)
 COMMON = {"tolerance": 0.02, "reason": "because"}
 MIXTURE = {"id": "air", "mixture": ("fog", "snow"), "severity": (1, 2)}
 FOLDER = {"id": "field", "folder": "data/field"}
+FOG = {"name": "fog", "severity": 3}
+UNLABELLED: dict[str, object] = {**FOLDER, "labels": "none"}
+GROUP = {"id": "walkers", "only": ("pedestrian", "cyclist")}
 
 NAMES = st.from_regex(r"\A[a-z][a-z0-9_]{0,20}\Z").filter(lambda name: name != "clean")
 RANGES = st.tuples(st.integers(1, 4), st.integers(1, 4)).map(lambda p: (min(p), max(p) + 1))
@@ -22,7 +25,13 @@ STRENGTHS = st.fixed_dictionaries({"severity": SEVERITIES}) | st.fixed_dictionar
     {"level": st.floats(0.0, 1.0, exclude_min=True)}
 )
 OPTIONS = st.fixed_dictionaries(
-    {}, optional={"draws": st.integers(1, 9), "save_jpeg": st.integers(1, 95)}
+    {},
+    optional={
+        "draws": st.integers(1, 9),
+        "save_jpeg": st.integers(1, 95),
+        "metric": st.sampled_from(["top1", "top5", "brier"]),
+        "min_images": st.integers(1, 9999),
+    },
 )
 
 
@@ -40,6 +49,12 @@ def rule(fields: dict[str, object]) -> Rule:
         ({"name": "uniform_noise", "level": 0.07}, "uniform_noise-level0.07"),
         ({"name": "fog", "severity": 3, "draws": 3}, "fog-3x3"),
         ({"name": "fog", "severity": (1, 3), "draws": 2, "save_jpeg": 85}, "fog-1to3x2-jpeg85"),
+        ({"name": "clean", "metric": "top5"}, "clean-top5"),
+        (FOG | {"metric": "brier"}, "fog-3-brier"),
+        (FOG | {"metric": "flips"}, "fog-3-flips"),
+        (FOG | {"metric": "top1"}, "fog-3"),
+        (FOG | {"draws": 2, "save_jpeg": 85, "metric": "brier"}, "fog-3x2-jpeg85-brier"),
+        (FOG | GROUP, "walkers"),
         ({"name": "fog", "severity": 3, "id": "harbour"}, "harbour"),
         (MIXTURE, "air"),
         (FOLDER, "field"),
@@ -68,6 +83,14 @@ def test_rules_that_differ_in_strength_differ_in_id(
     assert (len(ids) == 1) == (one == other)
 
 
+@given(name=NAMES, strength=STRENGTHS, metrics=st.tuples(*[st.sampled_from(list(STATISTICS))] * 2))
+def test_rules_that_differ_in_metric_differ_in_id(
+    name: str, strength: dict[str, object], metrics: tuple[str, str]
+) -> None:
+    ids = {rule({"name": name, **strength, "metric": metric}).id for metric in metrics}
+    assert len(ids) == len(set(metrics))
+
+
 @given(
     fields=st.one_of(
         st.builds(lambda name, strength: {"name": name, **strength}, NAMES, STRENGTHS),
@@ -86,6 +109,45 @@ def test_what_a_rule_says_is_read_again_as_the_same_rule(
 ) -> None:
     first = rule(fields | options)
     assert ADAPTER.validate_json(ADAPTER.dump_json(first, by_alias=True)) == first
+
+
+@pytest.mark.parametrize("fields", [FOG, MIXTURE, FOLDER], ids=["shift", "mixture", "folder"])
+@pytest.mark.parametrize(
+    ("metric", "statistic"),
+    [
+        ("top1", "drop"),
+        ("top5", "top-5 drop"),
+        ("brier", "Brier growth"),
+        ("flips", "flip rate"),
+    ],
+)
+def test_each_kind_of_rule_is_judged_by_the_metric_that_it_names(
+    fields: dict[str, object], metric: str, statistic: str
+) -> None:
+    found = rule(fields | {"metric": metric})
+    assert (found.judged_by, found.statistic) == (metric, statistic)
+
+
+@pytest.mark.parametrize("fields", [FOG, MIXTURE, FOLDER], ids=["shift", "mixture", "folder"])
+def test_a_rule_that_names_no_metric_is_judged_by_top_1_on_all_images(
+    fields: dict[str, object],
+) -> None:
+    found = rule(fields)
+    assert (found.judged_by, found.statistic, found.only) == ("top1", "drop", ())
+
+
+def test_without_labels_flips_are_what_is_judged_whether_it_is_said_or_not() -> None:
+    silent, said = rule(UNLABELLED), rule(UNLABELLED | {"metric": "flips"})
+    assert silent == said
+    assert (silent.metric, silent.judged_by, silent.statistic) == ("flips", "flips", "flip rate")
+    assert ADAPTER.validate_json(ADAPTER.dump_json(silent)) == silent
+
+
+@pytest.mark.parametrize("fields", [FOG, MIXTURE, FOLDER], ids=["shift", "mixture", "folder"])
+def test_each_kind_of_rule_can_be_about_a_class_group(fields: dict[str, object]) -> None:
+    group = rule(fields | GROUP | {"min_images": 300})
+    assert (group.id, group.only, group.min_images) == ("walkers", ("pedestrian", "cyclist"), 300)
+    assert ADAPTER.validate_json(ADAPTER.dump_json(group, by_alias=True)) == group
 
 
 def test_the_components_of_a_shift_are_its_severities() -> None:
@@ -127,6 +189,19 @@ def test_the_components_of_a_mixture_are_shift_by_shift() -> None:
         ({"name": "fog", "severity": 3, "id": "Fog"}, "match pattern"),
         ({"name": "fog", "severity": 3, "id": "../fog"}, "match pattern"),
         ({"name": "Fog-3", "severity": 3}, "match pattern"),
+        (FOG | {"metric": "accuracy"}, "'top1', 'top5', 'brier' or 'flips'"),
+        (FOG | {"metric": "flips", "draws": 2}, "one draw of each image, not on 2; remove draws"),
+        (MIXTURE | {"metric": "flips", "draws": 3}, "one draw of each image, not on 3"),
+        (FOG | {"only": ("cyclist",)}, "needs an id of its own, because fog-3 is that of all"),
+        (FOG | {"only": ("cyclist",), "id": "fog-3"}, 'add for example "id: fog-3-group"'),
+        (FOG | GROUP | {"only": ("cyclist", "cyclist")}, "cyclist is there more than once"),
+        (FOG | GROUP | {"only": ("",)}, "at least 1 character"),
+        (FOG | GROUP | {"only": (3,)}, "valid string"),
+        (FOG | GROUP | {"only": "cyclist"}, "valid tuple"),
+        (FOG | {"min_images": 0}, "greater than or equal to 1"),
+        (UNLABELLED | {"metric": "brier"}, "without labels no answer is right, so that only flips"),
+        (UNLABELLED | {"metric": "top1"}, "can be counted, not top1; remove metric"),
+        (UNLABELLED | {"only": ("cyclist",)}, "not known which images are of cyclist; remove only"),
         ({"name": "clean", "tolerance": 0.0}, "greater than 0"),
         ({"name": "clean", "tolerance": 1.0}, "less than 1"),
         ({"name": "clean", "tolerance": "0.1"}, "valid number"),
@@ -168,5 +243,7 @@ def test_a_number_says_what_it_is_a_number_of(model: type[Rule]) -> None:
         "save_jpeg": "1..95",
         "tolerance": "0.02 is two percentage points",
         "min_images": "Images",
+        "only": "names of the model's classes",
     }
     assert all(unit in said[name] for name, unit in units.items() if name in said)
+    assert all(f"{metric}: " in said["tolerance"] for metric in ("top5", "brier", "flips"))

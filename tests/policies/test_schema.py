@@ -45,6 +45,9 @@ def test_enforced_rules_leave_out_the_advisory_ones() -> None:
         ({"shifts": (FOG, OTHER)}, "more than one rule for fog-3"),
         ({"shifts": (FOG.model_copy(update={"enforced": False}),)}, "no shift is enforced"),
         ({"waiver": ()}, "Extra inputs"),
+        ({"method": "sequential"}, "'fixed', 'looks' or 'anytime'"),
+        ({"method": None}, "'fixed', 'looks' or 'anytime'"),
+        ({"looks": None, "method": "looks"}, "Looks"),
     ],
 )
 def test_a_policy_refuses(changes: dict[str, object], complaint: str) -> None:
@@ -84,12 +87,13 @@ def test_another_policy_has_another_digest(changes: dict[str, object]) -> None:
     assert policy(**changes).digest() != policy().digest()
 
 
-def test_a_rule_with_a_folder_may_need_a_number_of_images_of_its_own() -> None:
+def test_a_rule_may_need_a_number_of_images_of_its_own() -> None:
     own = FolderRule(id="own", folder="x", min_images=7, tolerance=0.1, reason="because")
     plain = FolderRule(id="plain", folder="x", tolerance=0.1, reason="because")
     mixed = MixtureRule(id="m", mixture=("a", "b"), severity=1, tolerance=0.1, reason="because")
-    rules = policy(shifts=(CLEAN, own, plain, mixed), min_images=20)
-    assert [rules.images_needed(rule) for rule in rules.shifts] == [20, 7, 20, 20]
+    few = CLEAN.model_copy(update={"own_id": "few", "only": ("cyclist",), "min_images": 9})
+    rules = policy(shifts=(CLEAN, own, plain, mixed, few), min_images=20)
+    assert [rules.images_needed(rule) for rule in rules.shifts] == [20, 7, 20, 20, 9]
 
 
 @pytest.mark.parametrize("model", [Policy, RatioBounds])
