@@ -1,9 +1,10 @@
 """Does the evidence fit the policy, and does it fit together? Nothing else may be judged."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from gates.evidence import Counts, DrawCounts, Evidence, FlipCounts, PairedCounts
+from gates.counts import Counts, DrawCounts, FlipCounts, PairedCounts, ScoreCounts
+from gates.evidence import Evidence
 from policies import FolderRule, Policy, Rule
 
 
@@ -28,38 +29,55 @@ def check_subjects(policy: Policy, evidence: Sequence[Evidence]) -> None:
         _require_one(f"set of images of {own}", (e.images for e in evidence if e.shift == own))
 
 
-def counts_by_rule(policy: Policy, evidence: Sequence[Evidence]) -> Mapping[str, Counts]:
-    """What one candidate did on each rule of the policy, by the rule's id.
+def evidence_by_rule(policy: Policy, evidence: Sequence[Evidence]) -> Mapping[str, Evidence]:
+    """What one candidate did on each rule of the policy that it was measured on, by the rule's id.
 
     Raises:
-        VerdictError: the evidence is of more than one candidate or ratio; a rule has none, or two,
-            or counts of another kind than it asks for; counts are of no images, or of different
-            numbers of images where the images are the same.
+        VerdictError: the evidence is of more than one candidate or place in the sequence; a rule
+            has two, or counts of another kind than it asks for, or at a look that the policy does
+            not take; counts are of no images, or of different numbers of images where look and
+            images are the same.
     """
     _require_one("candidate", (item.candidate for item in evidence))
+    _require_one("name", (item.name for item in evidence))
+    _require_one("place in the sequence", (str(item.position) for item in evidence))
     _require_one("ratio", (str(item.ratio) for item in evidence))
-    where = f"at ratio {evidence[0].ratio:.2f}"
+    name = evidence[0].name
     given = Counter(item.shift for item in evidence)
-    if missing := [rule.id for rule in policy.shifts if not given[rule.id]]:
-        raise VerdictError(f"{where} there is no evidence of {', '.join(missing)}; measure it")
     if doubled := [rule.id for rule in policy.shifts if given[rule.id] > 1]:
-        raise VerdictError(f"{where} there is evidence twice of {', '.join(doubled)}; give one")
-    counts = {item.shift: item.counts for item in evidence}
-    for rule in policy.shifts:
-        if counts[rule.id].n == 0:
-            raise VerdictError(f"{where} no images were measured on {rule.id}; give the gate some")
-        wanted, found = _counted_for(rule), _counted_in(counts[rule.id])
-        if wanted != found:
+        raise VerdictError(f"{name}: there is evidence twice of {', '.join(doubled)}; give one")
+    found = {item.shift: item for item in evidence}
+    rules = [rule for rule in policy.shifts if rule.id in found]
+    for rule in rules:
+        _check_kind(policy, rule, found[rule.id])
+    sizes: dict[int, set[int]] = defaultdict(set)
+    for rule in rules:
+        if not isinstance(rule, FolderRule) and not rule.only:
+            sizes[found[rule.id].look].add(found[rule.id].counts.n)
+    for look, numbers in sizes.items():
+        if len(numbers) > 1:
             raise VerdictError(
-                f"{where} the policy judges {rule.id} by {wanted}, and the evidence is of {found}; "
-                "measure it as the policy says"
+                f"{name}: at look {look} shifts were measured on {sorted(numbers)} images; "
+                "measure all on the same"
             )
-    sizes = sorted({counts[id_].n for id_ in _on_shared_images(policy)})
-    if len(sizes) > 1:
+    return {rule.id: found[rule.id] for rule in rules}
+
+
+def _check_kind(policy: Policy, rule: Rule, item: Evidence) -> None:
+    if item.counts.n == 0:
+        raise VerdictError(f"{item.name}: no images were measured on {rule.id}; give the gate some")
+    wanted, found = _counted_for(rule), _counted_in(item.counts)
+    if wanted != found:
         raise VerdictError(
-            f"{where} shifts were measured on {sizes} images; measure all on the same"
+            f"{item.name}: the policy judges {rule.id} by {wanted}, and the evidence is of "
+            f"{found}; measure it as the policy says"
         )
-    return counts
+    try:
+        policy.alpha_at(item.look)
+    except ValueError as error:
+        raise VerdictError(
+            f"{item.name}: the evidence of {rule.id} is of a look: {error}"
+        ) from error
 
 
 def _on_shared_images(policy: Policy) -> set[str]:
@@ -78,9 +96,14 @@ def _require_one(what: str, values: Iterable[str]) -> None:
 
 def _counted_for(rule: Rule) -> str:
     """What is to be counted for a rule, in the words of ``_counted_in``."""
-    if isinstance(rule, FolderRule):
-        return "flips" if rule.labels == "none" else "right answers"
-    return "right answers" if rule.draws == 1 else f"right answers on {rule.draws} draws"
+    draws = 1 if isinstance(rule, FolderRule) else rule.draws
+    match rule.judged_by:
+        case "flips":
+            return "flips"
+        case "brier":
+            return "scores"
+        case "top1" | "top5":
+            return "right answers" if draws == 1 else f"right answers on {draws} draws"
 
 
 def _counted_in(counts: Counts) -> str:
@@ -91,3 +114,5 @@ def _counted_in(counts: Counts) -> str:
             return f"right answers on {draws} draws"
         case FlipCounts():
             return "flips"
+        case ScoreCounts():
+            return "scores"

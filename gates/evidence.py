@@ -1,185 +1,13 @@
-"""What was observed: which images the dense and the pruned model got right. Integers only."""
+"""What was observed of one candidate on one shift, and how answers become counts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PairedCounts:
-    """How the dense and the pruned model did on the *same* images.
-
-    The four counts are all that the decision reads; every rate is computed from them, last.
-
-    Raises:
-        ValueError: a count is negative; a rate is asked of no images at all.
-    """
-
-    both_right: int
-    only_dense: int
-    only_pruned: int
-    both_wrong: int
-
-    statistic: ClassVar[Literal["drop"]] = "drop"
-
-    def __post_init__(self) -> None:
-        _require_counts(self, self.both_right, self.only_dense, self.only_pruned, self.both_wrong)
-
-    def __add__(self, other: "PairedCounts") -> "PairedCounts":
-        return PairedCounts(
-            both_right=self.both_right + other.both_right,
-            only_dense=self.only_dense + other.only_dense,
-            only_pruned=self.only_pruned + other.only_pruned,
-            both_wrong=self.both_wrong + other.both_wrong,
-        )
-
-    @property
-    def n(self) -> int:
-        """Number of images."""
-        return self.both_right + self.only_dense + self.only_pruned + self.both_wrong
-
-    @property
-    def drop(self) -> float:
-        """Accuracy of the dense model minus accuracy of the pruned one; positive is worse."""
-        return _rate(self.only_dense - self.only_pruned, self.n)
-
-    @property
-    def discordance(self) -> float:
-        """Share of the images on which exactly one of the two models is right."""
-        return _rate(self.only_dense + self.only_pruned, self.n)
-
-    @property
-    def dense_accuracy(self) -> float:
-        return _rate(self.both_right + self.only_dense, self.n)
-
-    @property
-    def pruned_accuracy(self) -> float:
-        return _rate(self.both_right + self.only_pruned, self.n)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DrawCounts:
-    """How the two models did on several independent draws of each of the same images.
-
-    Images are the sample, not draws: ten draws of one image say less than one draw of ten images.
-    So the decision reads ``differences`` alone, where each image counts once, by its net: the
-    number of its draws on which only the dense model is right, minus the number on which only the
-    pruned one is.
-
-    Attributes:
-        draws: draws of each image, at least two.
-        differences: how many images have the net -draws, ..., 0, ..., draws, in this order.
-        dense_right: answers of the dense model that are right, over all images and draws.
-        pruned_right: answers of the pruned model that are right, over all images and draws.
-        discordant: pairs of answers of which exactly one is right, over all images and draws.
-
-    Raises:
-        ValueError: the counts do not fit together; a rate is asked of no images at all.
-    """
-
-    draws: int
-    differences: tuple[int, ...]
-    dense_right: int
-    pruned_right: int
-    discordant: int
-
-    statistic: ClassVar[Literal["drop"]] = "drop"
-
-    def __post_init__(self) -> None:
-        _require_counts(
-            self, *self.differences, self.dense_right, self.pruned_right, self.discordant
-        )
-        if self.draws < 2 or len(self.differences) != 2 * self.draws + 1:
-            raise ValueError(
-                f"{self.draws} draws with {len(self.differences)} differences: draws are two or "
-                "more, and there is one difference for each net from -draws to draws"
-            )
-        net = self._over_images(int)
-        if self.dense_right - self.pruned_right != net:
-            raise ValueError(
-                f"{self.dense_right} right answers of the dense model and {self.pruned_right} of "
-                f"the pruned do not differ by {net}, as the differences do"
-            )
-        # Of an image's discordant draws, those beyond its net cancel in pairs.
-        least = self._over_images(abs)
-        most = least + 2 * self._over_images(lambda net: (self.draws - abs(net)) // 2)
-        both_right = (self.dense_right + self.pruned_right - self.discordant) // 2
-        both_wrong = self.n * self.draws - both_right - self.discordant
-        possible = range(least, most + 1, 2)
-        if self.discordant not in possible or min(both_right, both_wrong) < 0:
-            raise ValueError(f"that many discordant draws do not go with the others: {self}")
-
-    @property
-    def n(self) -> int:
-        """Number of images."""
-        return sum(self.differences)
-
-    @property
-    def nets(self) -> range:
-        """The nets that ``differences`` counts, in its order."""
-        return range(-self.draws, self.draws + 1)
-
-    @property
-    def drop(self) -> float:
-        """Accuracy of the dense model minus accuracy of the pruned one; positive is worse."""
-        return _rate(self.dense_right - self.pruned_right, self.n * self.draws)
-
-    @property
-    def discordance(self) -> float:
-        """Share of the draws of all images on which exactly one of the two models is right."""
-        return _rate(self.discordant, self.n * self.draws)
-
-    @property
-    def dense_accuracy(self) -> float:
-        return _rate(self.dense_right, self.n * self.draws)
-
-    @property
-    def pruned_accuracy(self) -> float:
-        return _rate(self.pruned_right, self.n * self.draws)
-
-    def _over_images(self, term: Callable[[int], int]) -> int:
-        """Sum of ``term`` of the net, over all images."""
-        return sum(
-            count * term(net) for net, count in zip(self.nets, self.differences, strict=True)
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FlipCounts:
-    """On how many images without labels the two models answer the same, and on how many not.
-
-    Raises:
-        ValueError: a count is negative; a rate is asked of no images at all.
-    """
-
-    same: int
-    flipped: int
-
-    statistic: ClassVar[Literal["flip rate"]] = "flip rate"
-
-    def __post_init__(self) -> None:
-        _require_counts(self, self.same, self.flipped)
-
-    @property
-    def n(self) -> int:
-        """Number of images."""
-        return self.same + self.flipped
-
-    @property
-    def drop(self) -> float:
-        """The flip rate, an upper bound of the drop: to be right alone is to answer differently.
-
-        Flips that mend an error or change one for another count as well, so that the drop can be
-        anything from minus the flip rate to the flip rate.
-        """
-        return _rate(self.flipped, self.n)
-
-
-Counts = PairedCounts | DrawCounts | FlipCounts
-"""What was observed; each kind has ``n``, ``drop``, and ``statistic``, the name of its ``drop``."""
+from gates.counts import STEPS, Counts, DrawCounts, FlipCounts, PairedCounts, ScoreCounts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,26 +17,35 @@ class Evidence:
     Attributes:
         candidate: sha256 of the judged file.
         dense: sha256 of the dense model's file.
-        ratio: share of parameters asked to be removed, 0..1.
+        name: what people call the candidate: ``ratio 0.50``, or the name of its file.
+        position: the candidate's place in the fixed sequence, from 0; less risky ones come first.
+        ratio: share of parameters asked to be removed, 0..1; None where nobody here pruned it.
         shift: the rule's ``id``, for example ``fog-3``.
         images: digest of the images: the gate's, or those of the rule's own folder.
-        counts: the outcome on those images.
+        look: how many looks at the images had been taken, this one included.
+        counts: the outcome on the images of that look and of all before it.
 
     Raises:
-        ValueError: the ratio is not in 0..1; ratios are judged in ascending order, so that a NaN
-            would be no mere nuisance.
+        ValueError: the ratio is not in 0..1, the position is negative, or the look is below one.
     """
 
     candidate: str
     dense: str
-    ratio: float
+    name: str
+    position: int
+    ratio: float | None
     shift: str
     images: str
+    look: int
     counts: Counts
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.ratio <= 1.0:
+        if self.ratio is not None and not 0.0 <= self.ratio <= 1.0:
             raise ValueError(f"the ratio of a candidate lies in 0..1, not {self.ratio}")
+        if self.position < 0 or self.look < 1:
+            raise ValueError(
+                f"positions start at 0 and looks at 1, not {self.position} and {self.look}"
+            )
 
 
 def paired(dense_right: NDArray[np.bool_], pruned_right: NDArray[np.bool_]) -> PairedCounts:
@@ -259,15 +96,24 @@ def flips(dense_class: NDArray[np.int64], pruned_class: NDArray[np.int64]) -> Fl
     return FlipCounts(same=len(dense_class) - flipped, flipped=flipped)
 
 
-def _rate(count: int, total: int) -> float:
-    if total == 0:
-        raise ValueError("no images were counted, so there is no rate; measure some first")
-    return count / total
+def grown(dense_score: NDArray[np.floating], pruned_score: NDArray[np.floating]) -> ScoreCounts:
+    """The counts of two models' scores [n draws], each in 0..1 and less being better.
 
-
-def _require_counts(record: object, *counts: int) -> None:
-    if min(counts) < 0:
-        raise ValueError(f"counts of images cannot be negative: {record}")
+    Raises:
+        ValueError: the arrays differ in shape, are not two-dimensional, are not floating-point
+            numbers, or hold one outside 0..1.
+    """
+    _require_answers(dense_score, pruned_score, kinds="f", axes=("n", "draws"))
+    dense, pruned = dense_score.astype(np.float64), pruned_score.astype(np.float64)
+    for scores in (dense, pruned):
+        if not ((scores >= 0.0) & (scores <= 1.0)).all():
+            raise ValueError("scores lie in 0..1, and some of these do not")
+    growth = np.ceil((pruned - dense).mean(axis=1) * STEPS).astype(np.int64)
+    steps, images = np.unique(growth, return_counts=True)
+    return ScoreCounts(
+        growths=tuple(zip(steps.tolist(), images.tolist(), strict=True)),
+        dense_steps=round(float(dense.mean(axis=1).sum()) * STEPS),
+    )
 
 
 def _require_answers(
@@ -276,7 +122,7 @@ def _require_answers(
     """Both are of one shape, with these axes and of one of these kinds of dtype."""
     for answers in (dense, pruned):
         if answers.dtype.kind not in kinds or answers.ndim != len(axes):
-            wanted = "booleans" if kinds == "b" else "integers"
+            wanted = {"b": "booleans", "iu": "integers", "f": "floating-point numbers"}[kinds]
             raise ValueError(
                 f"answers are {wanted} [{' '.join(axes)}], not {answers.dtype} {answers.shape}"
             )

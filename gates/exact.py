@@ -43,8 +43,9 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 # Chance that the confidence set of Berger and Boos misses the true discordance; part of every
-# p-value, so that it costs 0.0001 and saves the search over implausible discordances.
-GAMMA: Final = 1e-4
+# p-value. It is far below the level of one look at one of many shifts, and saves the search over
+# implausible discordances.
+GAMMA: Final = 1e-6
 
 # Outcomes this close in z count as ties of the observed one: rounding must not drop one of them.
 # Counting too many is conservative.

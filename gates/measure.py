@@ -1,8 +1,12 @@
 """What a model answers on the gate's images, under one distribution.
 
 The observing half of the gate. It knows neither networks nor files, only a function from pixels
-to logits, and it keeps nothing but whether the answer was right, or, where nobody knows, what the
-answer was: what is judged later are counts.
+to logits, and of the logits it keeps a record of ``gates.answers`` for each image and draw: what is
+judged later are counts of these.
+
+Which images are asked about, and in which order, the caller says by their rows, so that the gate
+can look at a part of them first. Batches are ``batch_size`` of these rows each, and only the pixels
+of one batch are in memory.
 """
 
 import time
@@ -14,6 +18,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gates.answers import ANSWER, UNLABELLED_ANSWER, Answers, labelled, unlabelled
 from gates.shifts import Component, Distribution, sample
 
 
@@ -32,7 +37,7 @@ class Predict(Protocol):
 
 
 class GateImages(Protocol):
-    """Labelled images; they may be memory maps, and are only read, in order."""
+    """Labelled images; they may be memory maps, and are only read, batch by batch."""
 
     @property
     def images(self) -> NDArray[np.uint8]:
@@ -75,48 +80,42 @@ class Seconds:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measured:
-    """Which images a model got right."""
+    """What a model answered, and how long it took."""
 
-    right: NDArray[np.bool_]
-    """[n draws], whether the largest logit was the label's."""
+    answers: Answers
+    """Records, in the order of the rows that were asked about."""
     seconds: Seconds
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Predicted:
-    """What a model took images for."""
-
-    classes: NDArray[np.int64]
-    """[n], the column of the largest logit."""
-    seconds: Seconds
-
-
-def right_answers(
+def labelled_answers(
     predict: Predict,
     images: GateImages,
     *,
+    rows: NDArray[np.int64],
     distribution: Distribution,
     seed: int,
     profile: str,
     batch_size: int = 256,
     on_batch: Callable[[int], None] | None = None,
 ) -> Measured:
-    """Whether the largest logit is the label's, for each image under each draw.
+    """Answers of ANSWER [n draws] to the images of these ``rows`` [n], under each draw.
 
-    ``on_batch`` is told after every batch how many images are done, under all draws.
+    ``on_batch`` is told after every batch how many of the rows are done, under all draws.
 
     Raises:
         ShiftError: A component does not exist, or the images do not fit it.
         MeasureError: Logits that are not finite, or of a shape that does not fit the labels.
-        ValueError: ``batch_size`` below one, or not one label and id per image.
+        ValueError: ``batch_size`` below one, not one label and id per image, or a row that there
+            is not.
     """
-    total, spent = len(images.images), _Spent()
+    spent = _Spent()
     _check_sizes(images)
-    right = np.zeros((total, distribution.draws), dtype=np.bool_)
-    for part in _parts(total, batch_size):
-        labels, ids = images.labels[part], images.ids[part]
+    _check_rows(rows, len(images.images))
+    answers = np.empty((len(rows), distribution.draws), dtype=ANSWER)
+    for part in _parts(len(rows), batch_size):
+        labels, ids = images.labels[rows[part]], images.ids[rows[part]]
         with spent.on("load"):
-            pixels = np.array(images.images[part])
+            pixels = np.asarray(images.images[rows[part]])
         for draw in range(distribution.draws):
             with spent.on("shift"):
                 inputs = sample(
@@ -126,41 +125,43 @@ def right_answers(
                 logits = predict(inputs)
             _check_shape(logits, len(labels))
             _check_labels(logits, labels)
-            _check_finite(logits, first=part.start, under=f" under {_label(distribution, draw)}")
-            right[part, draw] = logits.argmax(axis=1) == labels
+            _check_finite(logits, rows[part], under=f" under {_label(distribution, draw)}")
+            answers[part, draw] = labelled(logits, labels)
         if on_batch is not None:
             on_batch(part.stop)
-    return Measured(right=right, seconds=spent.seconds())
+    return Measured(answers=answers, seconds=spent.seconds())
 
 
-def predicted_classes(
+def unlabelled_answers(
     predict: Predict,
     images: NDArray[np.uint8],
     *,
+    rows: NDArray[np.int64],
     batch_size: int = 256,
     on_batch: Callable[[int], None] | None = None,
-) -> Predicted:
-    """The column of the largest logit for each of the images [n c h w], as they are.
+) -> Measured:
+    """Answers of UNLABELLED_ANSWER [n] to these ``rows`` [n] of ``images`` [all c h w] as they are.
 
-    ``on_batch`` is told after every batch how many images are done.
+    ``on_batch`` is told after every batch how many of the rows are done.
 
     Raises:
         MeasureError: Logits that are not finite, or not [n classes].
-        ValueError: ``batch_size`` below one.
+        ValueError: ``batch_size`` below one, or a row that there is not.
     """
     spent = _Spent()
-    classes = np.zeros(len(images), dtype=np.int64)
-    for part in _parts(len(images), batch_size):
+    _check_rows(rows, len(images))
+    answers = np.empty(len(rows), dtype=UNLABELLED_ANSWER)
+    for part in _parts(len(rows), batch_size):
         with spent.on("load"):
-            pixels = np.array(images[part])
+            pixels = np.asarray(images[rows[part]])
         with spent.on("infer"):
             logits = predict(pixels)
         _check_shape(logits, len(pixels))
-        _check_finite(logits, first=part.start)
-        classes[part] = logits.argmax(axis=1)
+        _check_finite(logits, rows[part])
+        answers[part] = unlabelled(logits)
         if on_batch is not None:
             on_batch(part.stop)
-    return Predicted(classes=classes, seconds=spent.seconds())
+    return Measured(answers=answers, seconds=spent.seconds())
 
 
 class _Spent:
@@ -194,6 +195,16 @@ def _check_sizes(images: GateImages) -> None:
         raise ValueError("images, labels and ids must be equally many, got {} {} {}".format(*sizes))
 
 
+def _check_rows(rows: NDArray[np.int64], total: int) -> None:
+    """Raise ValueError unless ``rows`` are rows of ``total`` images; -1 is none."""
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise ValueError(f"rows are integers [n], not {rows.dtype} {rows.shape}")
+    if len(rows) and not 0 <= rows.min() <= rows.max() < total:
+        raise ValueError(
+            f"rows from {rows.min()} to {rows.max()} are asked about, of {total} images"
+        )
+
+
 def _check_shape(logits: NDArray[np.float32], count: int) -> None:
     """Raise MeasureError unless ``logits`` [n classes] has a row for each of ``count`` images."""
     if logits.ndim != 2 or len(logits) != count:
@@ -212,12 +223,12 @@ def _check_labels(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Non
         )
 
 
-def _check_finite(logits: NDArray[np.float32], *, first: int, under: str = "") -> None:
+def _check_finite(logits: NDArray[np.float32], rows: NDArray[np.int64], *, under: str = "") -> None:
     """Raise MeasureError where ``logits`` hold NaN or infinity; an argmax would hide them."""
     broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
     if len(broken):
         raise MeasureError(
-            f"the model's logits for image {first + broken[0]}{under} are not finite;"
+            f"the model's logits for image {rows[broken[0]]}{under} are not finite;"
             " check its weights and precision before judging it"
         )
 

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from gates.verdict import Cell, Outcome, Step
+from gates.cell import Cell, Outcome
+from gates.verdict import Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +21,8 @@ class Potential:
 
     Attributes:
         shift: the rule's ``id``.
-        certified: last ratio, ascending, before the first that is not accepted on this shift.
+        certified: last ratio, ascending, before the first that is not accepted on this shift, or
+            that was not measured on it.
         estimate: largest ratio whose observed drop is at most the tolerance.
     """
 
@@ -30,16 +32,23 @@ class Potential:
 
 
 def prune_potential(steps: Sequence[Step], shift: str) -> Potential:
-    """The prune potential of ``shift`` over the ratios in ``steps``.
+    """The prune potential of ``shift`` over the ratios in ``steps``; steps without are left out.
 
     Raises:
-        ValueError: a step has no cell of that shift.
+        ValueError: a step knows nothing of that shift.
     """
+    ratios = ((step.ratio, _cell_of(step, shift)) for step in steps)
     rising = sorted(
-        ((step.ratio, _cell_of(step, shift)) for step in steps), key=lambda rung: rung[0]
+        ((ratio, cell) for ratio, cell in ratios if ratio is not None), key=lambda rung: rung[0]
     )
-    prefix = takewhile(lambda rung: rung[1].outcome is Outcome.ACCEPTED, rising)
-    within = (rung for rung in rising if rung[1].counts.drop <= rung[1].tolerance)
+    prefix = takewhile(
+        lambda rung: rung[1] is not None and rung[1].outcome is Outcome.ACCEPTED, rising
+    )
+    within = (
+        (ratio, cell)
+        for ratio, cell in rising
+        if cell is not None and cell.counts.drop <= cell.tolerance
+    )
     return Potential(
         shift=shift,
         certified=max((ratio for ratio, _ in prefix), default=None),
@@ -47,9 +56,12 @@ def prune_potential(steps: Sequence[Step], shift: str) -> Potential:
     )
 
 
-def _cell_of(step: Step, shift: str) -> Cell:
+def _cell_of(step: Step, shift: str) -> Cell | None:
+    """The cell of the shift; None if the candidate was not measured on it."""
+    if shift in step.not_measured:
+        return None
     for cell in step.cells:
         if cell.shift == shift:
             return cell
     judged = ", ".join(cell.shift for cell in step.cells)
-    raise ValueError(f"{shift!r} was not judged at ratio {step.ratio:.2f}; judged were {judged}")
+    raise ValueError(f"{shift!r} was not judged for {step.name}; judged were {judged}")

@@ -12,7 +12,7 @@ import math
 from scipy import special
 from scipy.optimize import brentq
 
-from gates.evidence import PairedCounts
+from gates.counts import PairedCounts
 from gates.exact import p_value, tango_z
 
 

@@ -12,6 +12,7 @@ from gates import (
     Evidence,
     FlipCounts,
     PairedCounts,
+    ScoreCounts,
     VerdictError,
     judge,
     judge_step,
@@ -24,6 +25,12 @@ DRAWN = ShiftRule(name="noise", severity=3, draws=3, tolerance=0.03, reason="bec
 MIXED = MixtureRule(
     id="mixed", mixture=("blur", "fog"), severity=(1, 3), draws=2, tolerance=0.03, reason="because"
 )
+TOP5 = ShiftRule(name="fog", severity=3, metric="top5", tolerance=0.03, reason="because")
+BRIER = ShiftRule(name="fog", severity=3, metric="brier", tolerance=0.03, reason="because")
+FLIPPED = ShiftRule(name="fog", severity=3, metric="flips", tolerance=0.03, reason="because")
+GROUP = ShiftRule(
+    name="fog", severity=3, only=("cat",), id="fog-cats", tolerance=0.03, reason="because"
+)
 FIELD = FolderRule(id="field", folder="field", tolerance=0.03, reason="because")
 UNLABELLED = FolderRule(
     id="stream", folder="stream", labels="none", tolerance=0.03, reason="because"
@@ -34,6 +41,7 @@ SOME, MORE = (
 )
 NONE = PairedCounts(both_right=0, only_dense=0, only_pruned=0, both_wrong=0)
 FLIPS = FlipCounts(same=3000, flipped=0)
+SCORES = ScoreCounts(growths=((0, 2000),), dense_steps=0)
 
 
 def draws(number: int, *, n: int = 2000) -> DrawCounts:
@@ -60,9 +68,12 @@ def item(
     return Evidence(
         candidate=f"candidate-{ratio}",
         dense="dense",
+        name=f"ratio {ratio:.2f}",
+        position=round(10 * ratio),
         ratio=ratio,
         shift=shift,
         images=images,
+        look=1,
         counts=counts,
     )
 
@@ -74,7 +85,7 @@ BOTH = [item("clean"), item("fog-3")]
     ("items", "complaint"),
     [
         pytest.param([], "there is no evidence", id="none"),
-        pytest.param(BOTH[:1], "at ratio 0.10 there is no evidence of fog-3", id="missing"),
+        pytest.param(BOTH[:1], "ratio 0.10: there is no evidence of fog-3", id="missing"),
         pytest.param([*BOTH, BOTH[0]], "there is evidence twice of clean", id="doubled"),
         pytest.param(
             [BOTH[0], item("fog-3", MORE)],
@@ -94,10 +105,11 @@ def test_evidence_that_does_not_fit_is_an_error(items: Sequence[Evidence], compl
             decide(policy(), items)
 
 
-@pytest.mark.parametrize("what", ["candidate", "dense model", "set of images"])
+@pytest.mark.parametrize("what", ["candidate", "name", "dense model", "set of images"])
 def test_evidence_of_different_things_is_not_mixed(what: str) -> None:
     other = {
         "candidate": replace(BOTH[1], candidate="other"),
+        "name": replace(BOTH[1], name="other"),
         "dense model": replace(BOTH[1], dense="other"),
         "set of images": replace(BOTH[1], images="other"),
     }[what]
@@ -130,6 +142,9 @@ def test_evidence_of_different_ratios_is_about_one_dense_model_and_one_set_of_im
         (MIXED, draws(2), SOME, "mixed by right answers on 2 draws"),
         (FIELD, SOME, FLIPS, "field by right answers, .* of flips"),
         (UNLABELLED, FLIPS, SOME, "stream by flips, .* of right answers"),
+        (TOP5, SOME, SCORES, "fog-3-top5 by right answers, .* of scores"),
+        (BRIER, SCORES, SOME, "fog-3-brier by scores, .* of right answers"),
+        (FLIPPED, FLIPS, SOME, "fog-3-flips by flips, .* of right answers"),
     ],
 )
 def test_what_was_counted_is_what_the_rule_asks_for(
@@ -138,6 +153,26 @@ def test_what_was_counted_is_what_the_rule_asks_for(
     assert isinstance(judge(policy(rule), [item(rule.id, right)]), Accepted)
     with pytest.raises(VerdictError, match=complaint):
         judge(policy(rule), [item(rule.id, wrong)])
+
+
+def test_one_step_is_about_one_place_in_the_sequence() -> None:
+    items = [BOTH[0], replace(BOTH[1], position=7)]
+    with pytest.raises(VerdictError, match="more than one place in the sequence: 1, 7"):
+        judge_step(policy(), items)
+
+
+def test_a_group_of_classes_has_fewer_images_than_the_others() -> None:
+    some = PairedCounts(both_right=200, only_dense=0, only_pruned=0, both_wrong=0)
+    verdict = judge(policy(CLEAN, GROUP), [item("clean"), item("fog-cats", some)])
+    assert isinstance(verdict, Accepted)
+
+
+def test_shifts_have_as_many_images_as_others_at_the_same_look() -> None:
+    rules = policy().model_copy(update={"method": "looks"})
+    later = replace(item("fog-3", MORE), look=2)
+    assert isinstance(judge(rules, [item("clean"), later]), Accepted)
+    with pytest.raises(VerdictError, match=r"at look 1 shifts were .* \[2000, 2001\] images"):
+        judge(rules, [item("clean"), replace(later, look=1)])
 
 
 FOLDERS = policy(CLEAN, FIELD, UNLABELLED)

@@ -21,10 +21,12 @@ from gates import (
     Evidence,
     FlipCounts,
     PairedCounts,
+    ScoreCounts,
     flips,
     paired,
     paired_draws,
 )
+from gates.counts import STEPS
 
 COUNTS = PairedCounts(both_right=70, only_dense=12, only_pruned=8, both_wrong=10)
 DRAWS = DrawCounts(
@@ -32,11 +34,16 @@ DRAWS = DrawCounts(
 )
 """20 images: of the 12 whose net is 0, two have draws that cancel."""
 FLIPS = FlipCounts(same=97, flipped=3)
+SCORES = ScoreCounts(growths=((-STEPS // 4, 2), (0, 6), (STEPS // 2, 2)), dense_steps=2 * STEPS)
 NOTHING = (
     PairedCounts(both_right=0, only_dense=0, only_pruned=0, both_wrong=0),
     DrawCounts(draws=2, differences=(0,) * 5, dense_right=0, pruned_right=0, discordant=0),
     FlipCounts(same=0, flipped=0),
+    ScoreCounts(growths=(), dense_steps=0),
 )
+RATES = {
+    "drop", "discordance", "dense_accuracy", "pruned_accuracy", "dense_score", "pruned_score",
+}  # fmt: skip
 
 Answers = NDArray[np.bool_]
 
@@ -61,22 +68,22 @@ def test_rates_of_draws_follow_from_the_counts() -> None:
     assert DRAWS.pruned_accuracy == pytest.approx(20 / 40)
 
 
-def test_what_stands_for_the_drop_without_labels_is_called_by_its_name() -> None:
+def test_without_labels_the_flip_rate_stands_for_the_drop() -> None:
     assert FLIPS.n == 100
     assert FLIPS.drop == pytest.approx(0.03)
-    assert [c.statistic for c in (COUNTS, DRAWS, FLIPS)] == ["drop", "drop", "flip rate"]
 
 
 @pytest.mark.parametrize("nothing", NOTHING, ids=lambda counts: type(counts).__name__)
 def test_no_images_have_no_rate(nothing: Counts) -> None:
     assert nothing.n == 0
-    for rate in {"drop", "discordance", "dense_accuracy", "pruned_accuracy"} & set(dir(nothing)):
+    for rate in RATES & set(dir(nothing)):
         with pytest.raises(ValueError, match="no images were counted"):
             getattr(nothing, rate)
 
 
 @pytest.mark.parametrize(
-    ("counts", "field"), [(COUNTS, "only_dense"), (DRAWS, "discordant"), (FLIPS, "flipped")]
+    ("counts", "field"),
+    [(COUNTS, "only_dense"), (DRAWS, "discordant"), (FLIPS, "flipped"), (SCORES, "dense_steps")],
 )
 def test_counts_are_not_negative(counts: Any, field: str) -> None:  # noqa: ANN401 # any kind
     with pytest.raises(ValueError, match="cannot be negative"):
@@ -160,11 +167,20 @@ def test_no_drop_exceeds_the_flip_rate(images: list[tuple[int, int, int]]) -> No
     assert abs(paired(dense == label, pruned == label).drop) <= rate
 
 
-@pytest.mark.parametrize("counts", [COUNTS, DRAWS, FLIPS], ids=lambda item: type(item).__name__)
-def test_evidence_comes_back_from_json_as_it_was(counts: Counts) -> None:
-    evidence = Evidence(
-        candidate="c", dense="d", ratio=0.5, shift="fog-3", images="i", counts=counts
-    )
+def evidence_of(counts: Counts, **changed: Any) -> Evidence:  # noqa: ANN401 # any field
+    fields: dict[str, Any] = {
+        "candidate": "c", "dense": "d", "name": "ratio 0.50", "position": 2, "ratio": 0.5,
+        "shift": "fog-3", "images": "i", "look": 3,
+    }  # fmt: skip
+    return Evidence(counts=counts, **(fields | changed))
+
+
+@pytest.mark.parametrize("ratio", [0.5, None])
+@pytest.mark.parametrize(
+    "counts", [COUNTS, DRAWS, FLIPS, SCORES], ids=lambda item: type(item).__name__
+)
+def test_evidence_comes_back_from_json_as_it_was(counts: Counts, ratio: float | None) -> None:
+    evidence = evidence_of(counts, ratio=ratio)
     file = TypeAdapter(Evidence)
     assert file.validate_json(file.dump_json(evidence)) == evidence
 
@@ -221,7 +237,13 @@ def test_classes_that_cannot_be_compared_are_refused(
 @pytest.mark.parametrize("ratio", [-0.1, 1.1, float("nan")])
 def test_a_ratio_is_a_share(ratio: float) -> None:
     with pytest.raises(ValueError, match=r"lies in 0\.\.1"):
-        Evidence(candidate="c", dense="d", ratio=ratio, shift="clean", images="i", counts=COUNTS)
+        evidence_of(COUNTS, ratio=ratio)
+
+
+@pytest.mark.parametrize("change", [{"position": -1}, {"look": 0}])
+def test_places_are_counted_from_zero_and_looks_from_one(change: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match="positions start at 0 and looks at 1"):
+        evidence_of(COUNTS, **change)
 
 
 def test_deciding_needs_no_framework() -> None:

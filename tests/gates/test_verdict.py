@@ -1,11 +1,8 @@
-"""The decision follows the policy, and an unsafe model is accepted as rarely as promised."""
+"""The decision follows the policy, cell by cell and ratio by ratio."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
 
-import numpy as np
 import pytest
 
 from gates import (
@@ -18,7 +15,6 @@ from gates import (
     explain,
     judge,
     judge_step,
-    statistics,
 )
 from policies import Policy, ShiftRule
 
@@ -59,9 +55,12 @@ def evidence(ratio: float, drops: Mapping[str, float], *, n: int = N) -> list[Ev
         Evidence(
             candidate=f"candidate-{ratio}",
             dense="dense",
+            name=f"ratio {ratio:.2f}",
+            position=round(10 * ratio),
             ratio=ratio,
             shift=shift,
             images="images",
+            look=1,
             counts=counts(drop, n=n),
         )
         for shift, drop in drops.items()
@@ -184,7 +183,7 @@ def test_a_violation_at_the_smallest_ratio_rejects_whatever_follows() -> None:
     decision = judge(policy(), ladder(UNSAFE, SAFE, SAFE))
     assert isinstance(decision, Rejected)
     assert decision.reasons == (
-        "at ratio 0.10 the drop on fog-3 is 8.0 % [6.7, 9.4], above the tolerance of 3.0 %",
+        "ratio 0.10: the drop on fog-3 is 8.0 % [6.7, 9.4], above the tolerance of 3.0 %",
     )
 
 
@@ -195,7 +194,7 @@ def test_too_little_evidence_is_undecided_and_says_how_much_is_enough() -> None:
     assert decision.images_needed > N
     (reason,) = decision.reasons
     assert reason == (
-        "at ratio 0.10 the drop on fog-3 is 2.0 % [0.6, 3.4], neither shown to be below the "
+        "ratio 0.10: the drop on fog-3 is 2.0 % [0.6, 3.4], neither shown to be below the "
         f"tolerance of 3.0 % nor above it; about {decision.images_needed:,} images would decide, "
         "if the truth is what was observed"
     )
@@ -214,7 +213,7 @@ def test_fewer_images_than_the_policy_asks_for_decide_nothing() -> None:
         assert isinstance(decision, Undecided)
         assert decision.images_needed == 5000
         assert decision.reasons == tuple(
-            f"at ratio 0.10 {name} was measured on 2,000 images; the policy asks for at least 5,000"
+            f"ratio 0.10: {name} was measured on 2,000 images; the policy asks for at least 5,000"
             for name in ("clean", "fog-3")
         )
 
@@ -228,79 +227,3 @@ def test_a_rounded_drop_has_no_negative_zero() -> None:
     rules = policy(CLEAN)
     step = judge_step(rules, evidence(0.1, {"clean": -0.0001}, n=200))
     assert "is 0.0 %" in explain(rules, step)[0]
-
-
-TRIALS = 2000
-SMALL_N = 120
-TRIAL_POLICY = policy(
-    *(
-        ShiftRule(name=name, severity=1, tolerance=0.1, reason="because")
-        for name in ("noise", "blur", "fog")
-    )
-)
-LEVEL = TRIAL_POLICY.alpha + 3 * math.sqrt(TRIAL_POLICY.alpha * (1 - TRIAL_POLICY.alpha) / TRIALS)
-
-
-@pytest.fixture
-def _quick_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("p_drop_at_least", "p_drop_at_most"):
-        monkeypatch.setattr(statistics, name, cache(getattr(statistics, name)))
-    monkeypatch.setattr(statistics, "drop_interval", lambda counts, *, confidence: (-1.0, 1.0))
-
-
-def trials(true_drops: Sequence[dict[str, float]], *, seed: int) -> list[list[Evidence]]:
-    """Samples of SMALL_N images per cell, given the true drop per ratio and shift."""
-    generator = np.random.default_rng(seed)
-    discordance = 0.25
-    return [
-        [
-            Evidence(
-                candidate=f"candidate-{i}",
-                dense="dense",
-                ratio=(i + 1) / 10,
-                shift=shift,
-                images="images",
-                counts=PairedCounts(
-                    both_right=int(right), only_dense=int(b), only_pruned=int(c), both_wrong=0
-                ),
-            )
-            for i, drops in enumerate(true_drops)
-            for shift, drop in drops.items()
-            for b, c, right in [
-                generator.multinomial(
-                    SMALL_N,
-                    [(discordance + drop) / 2, (discordance - drop) / 2, 1 - discordance],
-                )
-            ]
-        ]
-        for _ in range(TRIALS)
-    ]
-
-
-def drops(fog: float, others: float = -0.2) -> dict[str, float]:
-    return {"noise-1": others, "blur-1": others, "fog-1": fog}
-
-
-@pytest.mark.statistical
-@pytest.mark.usefixtures("_quick_statistics")
-@pytest.mark.parametrize(
-    ("true_drops", "first_unsafe"),
-    [
-        pytest.param([drops(0.1)] * 4, 0.1, id="plateau-at-the-tolerance"),
-        pytest.param([drops(-0.2), drops(0.1), drops(0.1)], 0.2, id="safe-then-at-it"),
-        pytest.param([drops(-0.2), drops(0.1), drops(-0.2)], 0.2, id="not-monotone"),
-    ],
-)
-def test_an_unsafe_ratio_is_accepted_in_at_most_alpha_of_trials(
-    true_drops: list[dict[str, float]], first_unsafe: float
-) -> None:
-    decisions = [judge(TRIAL_POLICY, items) for items in trials(true_drops, seed=3)]
-    unsafe = [isinstance(d, Accepted) and d.ratio >= first_unsafe for d in decisions]
-    assert 0.01 < np.mean(unsafe) <= LEVEL
-
-
-@pytest.mark.statistical
-@pytest.mark.usefixtures("_quick_statistics")
-def test_a_safe_model_is_rejected_in_at_most_alpha_of_trials() -> None:
-    decisions = [judge(TRIAL_POLICY, e) for e in trials([drops(0.1, others=0.1)], seed=4)]
-    assert 0.01 < np.mean([isinstance(d, Rejected) for d in decisions]) <= LEVEL

@@ -47,9 +47,12 @@ def evidence(counts: Mapping[str, Counts], *, ratio: float = 0.1) -> list[Eviden
         Evidence(
             candidate="candidate",
             dense="dense",
+            name=f"ratio {ratio:.2f}",
+            position=0,
             ratio=ratio,
             shift=shift,
             images=shift if shift in {"field", "stream"} else "gate",
+            look=1,
             counts=found,
         )
         for shift, found in counts.items()
@@ -101,7 +104,7 @@ def test_without_labels_reasons_speak_of_the_flip_rate() -> None:
     too_many = judge(rules, evidence({"stream": FlipCounts(same=2100, flipped=100)}))
     assert isinstance(too_many, Rejected)
     assert too_many.reasons == (
-        "at ratio 0.10 the flip rate on stream is 4.5 % [3.7, 5.5], above the tolerance of 3.0 %",
+        "ratio 0.10: the flip rate on stream is 4.5 % [3.7, 5.5], above the tolerance of 3.0 %",
     )
     unclear = judge(rules, evidence({"stream": FlipCounts(same=2140, flipped=60)}))
     assert isinstance(unclear, Undecided)
@@ -134,7 +137,7 @@ def test_a_folder_may_ask_for_fewer_images_than_the_policy() -> None:
     assert isinstance(verdict, Undecided)
     assert verdict.images_needed == 1000
     assert verdict.reasons == (
-        "at ratio 0.10 field was measured on 999 images; the policy asks for at least 1,000",
+        "ratio 0.10: field was measured on 999 images; the policy asks for at least 1,000",
     )
 
 

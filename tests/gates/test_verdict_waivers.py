@@ -46,9 +46,12 @@ def evidence(*, clean: float, fog: float, ratio: float = 0.1, n: int = N) -> lis
         Evidence(
             candidate=f"candidate-{ratio}",
             dense="dense",
+            name=f"ratio {ratio:.2f}",
+            position=0,
             ratio=ratio,
             shift=shift,
             images="images",
+            look=1,
             counts=counts(
                 round(n * (DISCORDANCE + drop) / 2), round(n * (DISCORDANCE - drop) / 2), n=n
             ),
