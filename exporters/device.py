@@ -4,7 +4,7 @@ import ctypes
 import platform
 from pathlib import Path
 
-from exporters.runtime import CPU
+from exporters.sessions import CPU
 
 
 def device_name(provider: str, *, threads: int) -> str:

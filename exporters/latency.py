@@ -30,7 +30,7 @@ from exporters.latency_statistics import (
     ratio,
     ratio_interval,
 )
-from exporters.runtime import CPU, cpu_threads, session
+from exporters.sessions import CPU, cpu_threads, session
 
 _WARM_UP_RUNS: Final = 10
 _WARM_UP_S: Final = 0.5

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from onnx import ModelProto
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.fx import Node
 
 from compressor.files import atomic_path, sha256_of
+from exporters.network_file import strip_remarks
 from gates import Accepted
 
 OPSET: Final = 20
@@ -77,7 +78,7 @@ def serialise(model: nn.Module, example: Tensor, *, metadata: Mapping[str, objec
         _check_signature(network, pair)
         file = _convert(_trace(network, pair), network)
     _check_shapes(file)
-    _strip(file)
+    strip_remarks(file)
     for name in sorted(metadata):
         value = json.dumps(metadata[name], sort_keys=True, allow_nan=False)
         file.metadata_props.add(key=f"compressor.{name}", value=value)
@@ -173,16 +174,6 @@ def _check_shapes(file: ModelProto) -> None:
                 f"{[size.dim_param or size.dim_value for size in (batch, *rest)]}; "
                 "all but the batch must be fixed"
             )
-
-
-def _strip(message: Any) -> None:  # noqa: ANN401 - protobuf messages have no common type in onnx
-    """Remove notes at every level: they hold stack traces with the paths of this machine."""
-    for field, value in message.ListFields():
-        if field.name in {"doc_string", "metadata_props"}:
-            message.ClearField(field.name)
-        elif field.message_type:
-            for part in [value] if hasattr(value, "ListFields") else value:
-                _strip(part)
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

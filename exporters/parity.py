@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from exporters.onnx import INPUT, ExportError
-from exporters.runtime import SESSION_ERRORS, cpu_threads, session
+from exporters.sessions import SESSION_ERRORS, cpu_threads, session
 
 MAX_RELATIVE_ERROR: Final = 1e-4
 """Largest accepted max|onnx - torch| / max|torch|.

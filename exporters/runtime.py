@@ -1,161 +1,144 @@
-"""ONNX Runtime sessions that run where they were asked to, and predictions from a file."""
+"""Predictions from an ONNX file of any origin: pixels in, logits out."""
 
-import os
-from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as _errors
 
-from exporters.providers import EXECUTION_PROVIDERS, ProviderError, preload
-
-CPU: Final = EXECUTION_PROVIDERS["cpu"]
-
-SESSION_ERRORS: Final = (
-    RuntimeError,
-    _errors.EPFail,
-    _errors.Fail,
-    _errors.InvalidArgument,
-    _errors.InvalidGraph,
-    _errors.InvalidProtobuf,
-    _errors.NotImplemented,
-    _errors.RuntimeException,
+from exporters.sessions import CPU, SESSION_ERRORS, cpu_threads
+from exporters.signature import (
+    Preprocessing,
+    Signature,
+    SignatureError,
+    Size,
+    open_network,
+    said,
 )
-"""What ONNX Runtime raises when a file does not load or run; it has no common class."""
 
-# Where each provider hands what it does not implement; shape arithmetic often ends on the CPU.
-_CHAINS: Final = {
-    CPU: [CPU],
-    EXECUTION_PROVIDERS["cuda"]: [EXECUTION_PROVIDERS["cuda"], CPU],
-    EXECUTION_PROVIDERS["tensorrt"]: [
-        EXECUTION_PROVIDERS["tensorrt"],
-        EXECUTION_PROVIDERS["cuda"],
-        CPU,
-    ],
-}
+__all__ = ["CPU", "Predict", "Preprocessing", "cpu_threads", "predictor"]
 
-# The operators that are the work of a network: none may be left to the CPU.
-_HEAVY: Final = frozenset({"Conv", "FusedConv", "ConvTranspose", "Gemm", "MatMul"})
+# The logarithm of a probability that was rounded to zero must be finite.
+_TINY: Final = np.finfo(np.float32).tiny
 
-_SILENT: Final = 4
+Images = NDArray[np.uint8]
+Logits = NDArray[np.float32]
 
 
 class Predict(Protocol):
     """Images in, logits out."""
 
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preprocessing:
-    """Per channel: (x / 255 - mean) / std."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-def cpu_threads() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def session(
-    model: Path | bytes, *, provider: str = CPU, threads: int
-) -> onnxruntime.InferenceSession:
-    """A session of an ONNX file or its bytes, on ``provider`` (ONNX Runtime's name).
-
-    The same input, batch size and threads give the same bytes on a CPU. Nothing is printed:
-    ONNX Runtime's own log is switched off, its errors are exceptions.
-
-    Raises:
-        ProviderError: The network would not run on ``provider``.
-        SESSION_ERRORS: The file cannot be loaded.
-    """
-    if provider not in _CHAINS:
-        raise ProviderError(f"no execution provider {provider!r}; known: {', '.join(_CHAINS)}")
-    if provider not in onnxruntime.get_available_providers():
-        raise ProviderError(f"this onnxruntime is built without {provider}")
-    preload(provider)
-    # What a provider says while it fails to load goes to the process's log, not the session's.
-    onnxruntime.set_default_logger_severity(_SILENT)
-    try:
-        opened = onnxruntime.InferenceSession(
-            model, _options(threads), providers=_CHAINS[provider], enable_fallback=0
-        )
-    except RuntimeError as error:  # TensorRT fails so where CUDA falls back.
-        raise ProviderError(f"{provider} does not start: {error}") from error
-    _check_provider(opened, provider)
-    return opened
+    def __call__(self, images: NDArray[np.uint8], /) -> NDArray[np.float32]: ...
 
 
 def predictor(
-    path: Path, preprocessing: Preprocessing, *, provider: str = CPU, threads: int
+    path: Path,
+    preprocessing: Preprocessing | None = None,
+    *,
+    size: Size | None = None,
+    provider: str = CPU,
+    threads: int,
 ) -> Predict:
     """The network in ``path`` as a function: uint8 images [n c h w] to float32 logits [n classes].
 
+    Whatever layout, type and batch the file wants, it gets; probabilities become logits by their
+    logarithm. A network that quantises dynamically gets its images one by one: in a batch, the
+    answer to an image would depend on the others.
+
+    Args:
+        path: The ONNX file.
+        preprocessing: What a network that takes floats needs; None to take it from our own
+            metadata. Networks that take uint8 get the pixels as they are.
+        size: Channels, height and width of the images, for files that leave them open.
+        provider: ONNX Runtime's name of the execution provider.
+        threads: CPU threads.
+
     Raises:
-        ValueError: The preprocessing has another number of channels than the network.
+        SignatureError: The file cannot be judged, or takes another number of channels than the
+            preprocessing has, or floats without any; later, it fails on some images.
         ProviderError: The network would not run on ``provider``.
     """
-    opened = session(path, provider=provider, threads=threads)
-    source = opened.get_inputs()[0]
-    channels = source.shape[1]
+    opened, signature = open_network(path, size=size, provider=provider, threads=threads)
+    prepare = _preparation(path, signature, preprocessing)
+    source = opened.get_inputs()[0].name
+
+    def run(images: Images) -> Logits:
+        try:
+            output = opened.run(None, {source: prepare(images)})[0]
+        except SESSION_ERRORS as error:
+            raise SignatureError(
+                f"{path} fails on images {list(images.shape)}: {said(error)}"
+            ) from error
+        if output.ndim != 2 or len(output) != len(images):
+            raise SignatureError(
+                f"{path} gives {list(output.shape)} for {len(images)} images, not [n classes]"
+            )
+        return _logits(output, signature)
+
+    if signature.batch_coupled:
+        return _in_parts(run, part=1, batch=signature.batch or 1)
+    if signature.batch is not None:
+        return _in_parts(run, part=signature.batch, batch=signature.batch)
+    return run
+
+
+def _preparation(
+    path: Path, signature: Signature, given: Preprocessing | None
+) -> Callable[[Images], NDArray[Any]]:
+    """From pixels [n c h w] to what the network takes."""
+    if signature.dtype == "uint8":
+        return lambda images: _laid_out(images, signature)
+    preprocessing = given or signature.preprocessing
+    if preprocessing is None:
+        raise SignatureError(
+            f"{path} takes floats and does not say of which mean and standard deviation: give them"
+        )
+    channels = signature.size[0]
     if not len(preprocessing.mean) == len(preprocessing.std) == channels:
-        raise ValueError(
+        raise SignatureError(
             f"{path} takes {channels} channels; the preprocessing has "
             f"{len(preprocessing.mean)} means and {len(preprocessing.std)} standard deviations"
         )
     mean_c11 = np.array(preprocessing.mean, np.float32).reshape(-1, 1, 1)
     std_c11 = np.array(preprocessing.std, np.float32).reshape(-1, 1, 1)
 
-    def predict(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def normalised(images: Images) -> NDArray[Any]:
         # In place: one float32 copy of the batch, in the order of operations that torch uses.
-        normalised = images.astype(np.float32, order="C")
-        normalised /= np.float32(255)
-        normalised -= mean_c11
-        normalised /= std_c11
-        logits: NDArray[np.float32] = opened.run(None, {source.name: normalised})[0]
-        return logits
+        pixels = images.astype(np.float32, order="C")
+        pixels /= np.float32(255)
+        pixels -= mean_c11
+        pixels /= std_c11
+        # A standard deviation near zero may exceed half precision; the logits will show it.
+        with np.errstate(over="ignore"):
+            return _laid_out(pixels.astype(signature.dtype, copy=False), signature)
+
+    return normalised
+
+
+def _laid_out(pixels: NDArray[Any], signature: Signature) -> NDArray[Any]:
+    """[n c h w] in the network's layout, contiguous."""
+    if signature.layout == "nhwc":
+        pixels = pixels.transpose(0, 2, 3, 1)
+    return np.ascontiguousarray(pixels)
+
+
+def _logits(output: NDArray[Any], signature: Signature) -> Logits:
+    scores: Logits = output.astype(np.float32, copy=False)
+    if signature.gives == "probabilities":
+        scores = np.log(np.maximum(scores, _TINY))
+    return scores
+
+
+def _in_parts(run: Predict, *, part: int, batch: int) -> Predict:
+    """Asks for ``part`` images at a time, each part filled up to ``batch`` with its last image."""
+
+    def predict(images: Images) -> Logits:
+        answers = []
+        for start in range(0, len(images), part):
+            asked = images[start : start + part]
+            filling = np.repeat(asked[-1:], batch - len(asked), axis=0)
+            answers.append(run(np.concatenate([asked, filling]))[: len(asked)])
+        return np.concatenate(answers)
 
     return predict
-
-
-def _options(threads: int) -> onnxruntime.SessionOptions:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = _SILENT
-    options.use_deterministic_compute = True
-    # Idle threads that spin take the processor from the next session: two live sessions would
-    # halve each other's speed.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    return options
-
-
-def _check_provider(opened: onnxruntime.InferenceSession, provider: str) -> None:
-    if opened.get_providers()[0] != provider:
-        raise ProviderError(f"asked for {provider}, ONNX Runtime uses {opened.get_providers()[0]}")
-    if provider == CPU:
-        return
-    left = heavy_on_cpu(opened.get_provider_graph_assignment_info())
-    if left:
-        operators = ", ".join(f"{count} {kind}" for kind, count in sorted(left.items()))
-        raise ProviderError(f"{provider} leaves to the CPU: {operators}")
-
-
-def heavy_on_cpu(assignment: list[Any]) -> Counter[str]:
-    """How many nodes of each heavy operator type ONNX Runtime placed on the CPU."""
-    return Counter(
-        node.op_type
-        for part in assignment
-        if part.ep_name == CPU
-        for node in part.get_nodes()
-        if node.op_type in _HEAVY
-    )

@@ -1,5 +1,6 @@
 """A network small enough to export in a second, and what is made of it once."""
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from exporters.onnx import serialise
+from tests.exporters import odd_models
 
 METADATA = {"source": "tiny", "widths": [8], "mean": {"r": 0.5}}
 
@@ -57,3 +59,36 @@ def exported(content: bytes, tmp_path: Path) -> Path:
     path = tmp_path / "dense.onnx"
     path.write_bytes(content)
     return path
+
+
+@pytest.fixture(scope="session")
+def ours(images: Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny network as the pipeline exports it: with preprocessing and names of classes."""
+    path = tmp_path_factory.mktemp("ours") / "ours.onnx"
+    path.write_bytes(serialise(tiny_net(8), images[:1], metadata=odd_models.METADATA))
+    return path
+
+
+@pytest.fixture(scope="session")
+def odd(ours: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A file made from ``ours`` by the builder of this name, made once."""
+
+    @functools.cache
+    def build(name: str) -> Path:
+        target = tmp_path_factory.mktemp("odd") / f"{name}.onnx"
+        builders = {**odd_models.EXACT, **odd_models.NORMALISED, **odd_models.ROUNDED}
+        builders[name](ours, target)
+        return target
+
+    return build
+
+
+@pytest.fixture
+def make(ours: Path, tmp_path: Path) -> Callable[[odd_models.Edit], Path]:
+    """Our file after an edit."""
+
+    def build(edit: odd_models.Edit) -> Path:
+        odd_models.edited(ours, tmp_path / "made.onnx", edit)
+        return tmp_path / "made.onnx"
+
+    return build

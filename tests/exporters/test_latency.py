@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from exporters.latency import LatencyError, compare_latency
 from exporters.onnx import serialise
-from exporters.runtime import CPU
+from exporters.sessions import CPU
 
 
 @pytest.fixture(scope="module")

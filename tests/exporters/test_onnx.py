@@ -29,7 +29,7 @@ print(hashlib.sha256(content).hexdigest())
 
 
 def accepted(candidate: str) -> Accepted:
-    return Accepted(candidate=candidate, ratio=0.5, steps=())
+    return Accepted(candidate=candidate, name="ratio 0.50", position=0, ratio=0.5, steps=())
 
 
 def test_another_process_and_example_give_the_same_bytes(exported: Path) -> None:
