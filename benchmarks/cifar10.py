@@ -8,8 +8,9 @@ The runs are those of examples/cifar10 under the built-in policies; nothing is m
 import sys
 from pathlib import Path
 
-from compressor.render import cell_table, cost_table, latency_table, potential_table
-from compressor.report import Report
+from compressor.render import title
+from compressor.report_schema import Report
+from compressor.tables import cell_table, cost_table, latency_table, potential_table
 
 
 def main(folders: list[str]) -> None:
@@ -21,7 +22,7 @@ def main(folders: list[str]) -> None:
         print(*[f"- {reason}" for reason in report.reasons], sep="\n")
         print("", *cost_table(report), "", *latency_table(report), sep="\n")
         for step in report.steps:
-            print(f"\n### {report.policy}, ratio {step.ratio:.2f}: {step.outcome}\n")
+            print(f"\n### {report.policy}, {title(step)}: {step.outcome}\n")
             print(*cell_table(step), sep="\n")
         print(f"\n### {report.policy}, prune potential\n")
         print(*potential_table(report), sep="\n")

@@ -3,96 +3,111 @@
     python benchmarks/gate_fails_safely.py --out benchmarks/results/gate-fails-safely.json
 
 The truth is given: a drop for each of 12 ratios and 8 shifts. What 10,000 images show is drawn
-again and again, and each rule says which ratio it accepts. A false accept is an accepted ratio
-whose true drop reaches the tolerance on some shift; the gate promises a chance of at most alpha.
-The paper's rule (Liebenwein et al. 2021) is the naive one for each shift; others compare point
-estimates, or use the right test in the wrong order.
+again and again, and each rule says which ratio it accepts, and how many images it took. A false
+accept is an accepted ratio whose true drop reaches the tolerance on some shift; the gate promises a
+chance of at most alpha, whichever method its policy has. The paper's rule (Liebenwein et al. 2021)
+is the naive one for each shift; others compare point estimates, or use the right test in the wrong
+order.
 """
 
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy import stats
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.machine import versions
+from benchmarks.machine import hardware, versions
+from benchmarks.simulated_gate import (
+    ALPHA,
+    BLOCK,
+    IMAGES,
+    METHODS,
+    TOLERANCE,
+    Climbed,
+    Draws,
+    Flags,
+    Floats,
+    Integers,
+    climb,
+    drawn,
+)
 from gates.exact import rejection_boundary
 
-IMAGES: Final = 10_000
-TOLERANCE: Final = 0.01
-ALPHA: Final = 0.05
 RATIOS: Final = np.round(np.linspace(0.05, 0.60, 12), 2)
 SHIFTS: Final = 8
+CORRELATIONS: Final = (0.0, 0.9)
 
-Flags = NDArray[np.bool_]
-Floats = NDArray[np.float64]
+DISCORDANCE: Final = np.linspace(0.03, 0.10, len(RATIOS))
+"""Of each ratio, rising as that of retrained networks does."""
 
+EVERYTHING: Final = len(RATIOS) * SHIFTS * IMAGES
+"""Images that a rule takes which looks at every ratio under every shift."""
 
-@dataclass(frozen=True, kw_only=True)
-class Seen:
-    """What the images show in many runs: [runs ratios shifts]."""
-
-    only_dense: NDArray[np.int64]
-    only_pruned: NDArray[np.int64]
-
-    @property
-    def drop(self) -> Floats:
-        """Point estimates."""
-        difference: Floats = (self.only_dense - self.only_pruned) / IMAGES
-        return difference
-
-    def shown_safe(self, alpha: float) -> Flags:
-        """Whether the exact test rejects "the drop is the tolerance or more"."""
-        boundary = rejection_boundary(
-            self.only_dense + self.only_pruned, n=IMAGES, tolerance=TOLERANCE, alpha=alpha
-        )
-        safe: Flags = self.only_dense <= boundary
-        return safe
+Rule = Callable[[Draws], Climbed]
 
 
-# A rule takes what was seen and gives, for each run, how many ratios from the smallest on it would
-# release: 0 for none. It accepts the last of them.
-Rule = Callable[[Seen], NDArray[np.int64]]
+def point_safe(draws: Draws) -> Flags:
+    """Whether the observed drop is within the tolerance."""
+    safe: Flags = (draws.all_dense - draws.all_pruned) / IMAGES <= TOLERANCE
+    return safe
 
 
-def unbroken(accepted: Flags) -> NDArray[np.int64]:
-    """How many ratios from the smallest on are accepted without a gap; ``accepted`` [runs k]."""
-    count: NDArray[np.int64] = np.cumprod(accepted, axis=1).sum(axis=1)
-    return count
+def shown_safe(draws: Draws, *, alpha: float) -> Flags:
+    """Whether the exact test rejects "the drop is the tolerance or more"."""
+    discordant = draws.all_dense + draws.all_pruned
+    boundary = rejection_boundary(discordant, n=IMAGES, tolerance=TOLERANCE, alpha=alpha)
+    safe: Flags = draws.all_dense <= boundary
+    return safe
 
 
-def largest(accepted: Flags) -> NDArray[np.int64]:
-    """The place of the largest accepted ratio, gaps or not; ``accepted`` [runs k ...]."""
+def on_all_shifts(safe: Flags) -> Flags:
+    """Of [runs ratios shifts], what holds on every shift [runs ratios]."""
+    everywhere: Flags = np.all(safe, axis=2)
+    return everywhere
+
+
+def largest(accepted: Flags) -> Integers:
+    """The place of the largest accepted ratio, gaps or not; ``accepted`` [runs ratios ...]."""
     places = np.arange(1, accepted.shape[1] + 1).reshape(1, -1, *[1] * (accepted.ndim - 2))
-    place: NDArray[np.int64] = (places * accepted).max(axis=1)
+    place: Integers = (places * accepted).max(axis=1)
     return place
 
 
+def after_all(accepted: Integers) -> Climbed:
+    """``accepted`` [runs], by a rule that had looked at everything."""
+    return Climbed(accepted=accepted, images=np.full_like(accepted, EVERYTHING))
+
+
+def ascending_points(draws: Draws) -> Climbed:
+    """Every shift of a ratio, ratio by ratio, up to the first that is not accepted."""
+    safe = on_all_shifts(point_safe(draws))
+    accepted: Integers = np.cumprod(safe, axis=1, dtype=np.int64).sum(axis=1)
+    visited = np.minimum(accepted + 1, len(RATIOS))
+    return Climbed(accepted=accepted, images=visited * SHIFTS * IMAGES)
+
+
 RULES: Final[Mapping[str, Rule]] = {
-    "the gate: exact test, all shifts, ascending": lambda seen: unbroken(
-        seen.shown_safe(ALPHA).all(axis=2)
+    **{f"the gate, {name}": partial(climb, method=method) for name, method in METHODS.items()},
+    "exact test, every ratio and shift at alpha / 96": lambda draws: after_all(
+        largest(on_all_shifts(shown_safe(draws, alpha=ALPHA / (len(RATIOS) * SHIFTS))))
     ),
-    "the same, every ratio and shift at alpha / 96": lambda seen: largest(
-        seen.shown_safe(ALPHA / (len(RATIOS) * SHIFTS)).all(axis=2)
+    "exact test, but the largest passing ratio": lambda draws: after_all(
+        largest(on_all_shifts(shown_safe(draws, alpha=ALPHA)))
     ),
-    "exact test, but the largest passing ratio": lambda seen: largest(
-        seen.shown_safe(ALPHA).all(axis=2)
+    "point estimates, ascending": ascending_points,
+    "point estimates, the largest passing ratio": lambda draws: after_all(
+        largest(on_all_shifts(point_safe(draws)))
     ),
-    "point estimates, ascending": lambda seen: unbroken((seen.drop <= TOLERANCE).all(axis=2)),
-    "point estimates, the largest passing ratio": lambda seen: largest(
-        (seen.drop <= TOLERANCE).all(axis=2)
+    "the paper's: the largest for each shift, then the least": lambda draws: after_all(
+        largest(point_safe(draws)).min(axis=1)
     ),
-    "the paper's: the largest for each shift, then the least": lambda seen: largest(
-        seen.drop <= TOLERANCE
-    ).min(axis=1),
 }
 
 
@@ -123,44 +138,22 @@ TRUTHS: Final[Mapping[str, Callable[[], Floats]]] = {
 }
 
 
-def observed(drops: Floats, *, runs: int, correlation: float, seed: int) -> Seen:
-    """Counts of ``runs`` runs, correlated between a ratio and the next as a Gaussian copula has it.
-
-    Discordance grows from 3 to 10 % with the ratio, as retrained networks have it.
-    """
-    rng = np.random.default_rng(seed)
-    discordance = np.linspace(0.03, 0.10, len(RATIOS))[:, None]
-    discordant = stats.binom.ppf(
-        _copula(rng, runs, correlation), IMAGES, np.broadcast_to(discordance, drops.shape)
-    )
-    share = (1.0 + drops / discordance) / 2.0
-    only_dense = stats.binom.ppf(_copula(rng, runs, correlation), discordant, share)
-    return Seen(
-        only_dense=only_dense.astype(np.int64),
-        only_pruned=(discordant - only_dense).astype(np.int64),
-    )
+Cell = Mapping[str, object]
 
 
-def _copula(rng: np.random.Generator, runs: int, correlation: float) -> Floats:
-    """Uniform numbers [runs ratios shifts]."""
-    fresh = rng.standard_normal((runs, len(RATIOS), SHIFTS))
-    for k in range(1, len(RATIOS)):
-        fresh[:, k] = correlation * fresh[:, k - 1] + np.sqrt(1 - correlation**2) * fresh[:, k]
-    uniform: Floats = stats.norm.cdf(fresh)
-    return uniform
-
-
-def _cells(truth: str, correlation: float, *, runs: int, seed: int) -> list[Mapping[str, object]]:
+def simulate(truth: str, correlation: float, *, runs: int, seed: int) -> list[Cell]:
     """What became of every rule, one record each."""
     drops = TRUTHS[truth]()
-    seen = observed(drops, runs=runs, correlation=correlation, seed=seed)
+    # Draws of their own for each truth and correlation, so that luck is not shared.
+    case = [seed, list(TRUTHS).index(truth), CORRELATIONS.index(correlation)]
+    draws = drawn(drops, DISCORDANCE, runs=runs, correlation=correlation, seed=case)
     # Before the first ratio stands "none accepted", which is never false.
     bad = np.concatenate([[False], (drops >= TOLERANCE).any(axis=1)])
     ratios = np.concatenate([[0.0], RATIOS])
-    cells = []
+    cells: list[Cell] = []
     for name, rule in RULES.items():
-        accepted = rule(seen)
-        false = float(bad[accepted].mean())
+        found = rule(draws)
+        false = float(bad[found.accepted].mean())
         cells.append(
             {
                 "truth": truth,
@@ -168,8 +161,10 @@ def _cells(truth: str, correlation: float, *, runs: int, seed: int) -> list[Mapp
                 "rule": name,
                 "false_accepts": false,
                 "standard_error": (false * (1 - false) / runs) ** 0.5,
-                "mean_ratio": float(ratios[accepted].mean()),
+                "mean_ratio": float(ratios[found.accepted].mean()),
                 "best_safe_ratio": float(ratios[~bad].max()),
+                "mean_passes": float(found.images.mean()),
+                "share_of_everything": float(found.images.mean()) / EVERYTHING,
             }
         )
     return cells
@@ -178,46 +173,50 @@ def _cells(truth: str, correlation: float, *, runs: int, seed: int) -> list[Mapp
 def main(arguments: Sequence[str]) -> None:
     """Simulate, print a table, write what it is made of."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
-    parser.add_argument("--runs", type=int, default=2_000)
+    parser.add_argument("--runs", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="the JSON file to write")
     options = parser.parse_args(arguments)
+    began = time.process_time()
     cells = [
         cell
         for truth in TRUTHS
-        for correlation in (0.0, 0.9)
-        for cell in _cells(truth, correlation, runs=options.runs, seed=options.seed)
+        for correlation in CORRELATIONS
+        for cell in simulate(truth, correlation, runs=options.runs, seed=options.seed)
     ]
-    print(*_table(cells, runs=options.runs), sep="\n")
+    seconds = time.process_time() - began
+    print(*table(cells, runs=options.runs), f"\n{seconds:.0f} s of one core", sep="\n")
     if options.out is not None:
         options.out.parent.mkdir(parents=True, exist_ok=True)
         record = {
-            "runs": options.runs, "seed": options.seed, "images": IMAGES, "tolerance": TOLERANCE,
-            "alpha": ALPHA, "ratios": RATIOS.tolist(), "shifts": SHIFTS, "cells": cells,
-            "versions": versions(("numpy", "scipy")),
+            "runs": options.runs, "seed": options.seed, "images": IMAGES, "block": BLOCK,
+            "tolerance": TOLERANCE, "alpha": ALPHA, "ratios": RATIOS.tolist(), "shifts": SHIFTS,
+            "discordance": DISCORDANCE.tolist(), "cells": cells, "core_seconds": round(seconds, 1),
+            "hardware": hardware("cpu"), "versions": versions(("numpy", "scipy")),
         }  # fmt: skip
         options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
-def _table(cells: Sequence[Mapping[str, object]], *, runs: int) -> list[str]:
-    truths = list(TRUTHS)
-    what = (
+def table(cells: Sequence[Cell], *, runs: int) -> list[str]:
+    """The lines of a page on what became of every rule."""
+    caption = (
         f"False accepts in {runs:,} runs, ratios uncorrelated / correlated .9; in brackets the "
-        "mean accepted ratio."
+        f"mean accepted ratio, then the images taken, as a share of all {EVERYTHING:,}."
     )
     lines = [
-        what,
+        caption,
         "",
-        "| rule | " + " | ".join(truths) + " |",
-        "|---|" + "---|" * len(truths),
+        "| rule | " + " | ".join(TRUTHS) + " |",
+        "|---|" + "---|" * len(TRUTHS),
     ]
     for rule in RULES:
         row = []
-        for truth in truths:
+        for truth in TRUTHS:
             found = [c for c in cells if c["rule"] == rule and c["truth"] == truth]
             rates = " / ".join(f"{c['false_accepts']:.1%}" for c in found)
             means = " / ".join(f"{c['mean_ratio']:.2f}" for c in found)
-            row.append(f"{rates} [{means}]")
+            taken = " / ".join(f"{c['share_of_everything']:.0%}" for c in found)
+            row.append(f"{rates} [{means}] {taken}")
         lines.append(f"| {rule} | " + " | ".join(row) + " |")
     return lines
 

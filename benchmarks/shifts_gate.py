@@ -25,7 +25,7 @@ from compressor.distributions import distribution_of
 from compressor.factories import import_from
 from exporters.onnx import serialise
 from exporters.runtime import Predict, Preprocessing, predictor
-from gates.measure import Seconds, right_answers
+from gates.measure import Seconds, labelled_answers
 from policies import FolderRule, load_policy
 from tests.gates.shifts.pictures import photographs
 
@@ -51,9 +51,10 @@ def main(arguments: Sequence[str]) -> None:
     for _ in range(options.repetitions):
         for rule in policy.shifts:
             if rule.id in spent:
-                measured = right_answers(
+                measured = labelled_answers(
                     predict,
                     images,
+                    rows=np.arange(len(images.images)),
                     distribution=distribution_of(rule),
                     seed=0,
                     profile=policy.profile,
