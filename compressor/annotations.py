@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from compressor.render import binding, headline, reasons
-from compressor.report import CellReport, Report, StepReport, deciding_steps
+from compressor.report import accepted_step, deciding_steps
+from compressor.report_schema import CellReport, Report, StepReport
 from gates import Outcome
 
 MOST: Final = 10
@@ -31,7 +32,7 @@ class Annotation:
 def annotations(report: Report) -> tuple[Annotation, ...]:
     """At most ``MOST``: the verdict, then violated cells, undecided ones, advisory and waived ones.
 
-    Where a model is released, cells of it and of the next larger ratio are only worth a notice.
+    Where a model is released, cells of it and of the next candidate are only worth a notice.
     """
     steps = deciding_steps(report)
     found = [_verdict(report, steps), *_cells(report, steps)]
@@ -54,11 +55,11 @@ def command(annotation: Annotation) -> str:
 
 def _verdict(report: Report, steps: list[StepReport]) -> Annotation:
     """What binds the released candidate; or the first, where none is released."""
-    shown = next((step for step in steps if step.ratio == report.accepted_ratio), None)
-    bound = shown or next(iter(steps), None)
+    bound = accepted_step(report) or next(iter(steps), None)
     sentences = [binding(bound)] if bound else reasons(report)
     if bound and report.ladder_end:
-        sentences.append(f"Larger ratios: {report.ladder_end}")
+        others = "Larger ratios" if report.job == "compress" else "Other candidates"
+        sentences.append(f"{others}: {report.ladder_end}")
     return Annotation(
         level=_LEVELS[report.verdict], title=headline(report), message=" ".join(sentences)
     )
@@ -66,9 +67,9 @@ def _verdict(report: Report, steps: list[StepReport]) -> Annotation:
 
 def _cells(report: Report, steps: list[StepReport]) -> Iterator[Annotation]:
     """Cells that are not accepted, the most important first; of equals, in the policy's order."""
-    released = report.accepted_ratio
-    # Of ratios below the released one, nothing is worth a word: all that is enforced is accepted.
-    shown = [step for step in steps if released is None or step.ratio >= released]
+    released = report.accepted_position
+    # Of candidates before it, nothing is worth a word: all that is enforced is accepted.
+    shown = [step for step in steps if released is None or step.position >= released]
     cells = [cell for step in shown for cell in step.cells if cell.outcome != Outcome.ACCEPTED]
     for cell in _by_importance(cells):
         standing = "waived" if cell.waived else "" if cell.enforced else "advisory"

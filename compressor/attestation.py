@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from compressor.render import guarantee, headline
-from compressor.report import CellReport, Report, StepReport
+from compressor.report import accepted_step
+from compressor.report_schema import CellReport, Report, StepReport
 
 Digests = Mapping[str, str]
 """Hexadecimal sha256 of files, by their names in the run folder."""
@@ -21,6 +22,14 @@ SUMS: Final = "SHA256SUMS"
 
 _RESULTS: Final = {"accepted": "PASSED", "rejected": "FAILED", "undecided": "WARNED"}
 _TESTS: Final = {"accepted": "passedTests", "violated": "failedTests", "undecided": "warnedTests"}
+
+_METRICS: Final = {
+    "drop": ("accuracy", "drop in accuracy"),
+    "top-5 drop": ("top-5 accuracy", "drop in top-5 accuracy"),
+    "Brier growth": ("half the Brier score", "growth of half the Brier score"),
+    "flip rate": ("accuracy", "flip rate"),
+}
+"""Of a statistic: what a model has, and what it lost."""
 
 
 def sums(digests: Digests) -> bytes:
@@ -31,13 +40,14 @@ def sums(digests: Digests) -> bytes:
 def statement(report: Report, digests: Digests) -> bytes:
     """What the gate found, of which files; ``digests`` has plan.lock, dense.onnx and SHA256SUMS.
 
-    The tests are the shifts of the ratio that decided: the released one, else the smallest. One
+    The tests are the shifts of the candidate that decided: the released one, else the first. One
     that is waived, or only reported, and did not pass is a warning, for it decides nothing.
     """
     step = deciding(report)
     subjects = [_resource("dense.onnx", digests["dense.onnx"])]
     if step is not None:
-        subjects.insert(0, _resource(_judged_file(report, step), step.candidate))
+        released = accepted_step(report) is not None
+        subjects.insert(0, _resource("model.onnx" if released else step.file, step.candidate))
     return _json(
         {
             "_type": "https://in-toto.io/Statement/v1",
@@ -52,10 +62,16 @@ def statement(report: Report, digests: Digests) -> bytes:
                 **_tests(step),
                 # An extension field: what the result was computed from.
                 "compressRun": {
+                    "job": report.job,
                     "verdict": report.verdict,
                     "policy": report.policy,
+                    "method": report.method,
                     "alpha": report.alpha,
+                    "alphaPerRelease": report.alpha_per_release,
+                    "reuse": report.reuse and report.reuse.model_dump(mode="json"),
+                    "candidate": None if step is None else step.name,
                     "ratio": None if step is None else step.ratio,
+                    "notMeasured": [] if step is None else step.not_measured,
                     "waivers": [waiver.model_dump(mode="json") for waiver in report.waivers],
                     "files": _resource(SUMS, digests[SUMS]),
                 },
@@ -90,15 +106,8 @@ def bill_of_materials(report: Report, *, dense: str) -> bytes | None:
 
 
 def deciding(report: Report) -> StepReport | None:
-    """The step that the verdict is about: the released ratio, else the smallest; None without."""
-    if report.accepted_ratio is None:
-        return next(iter(report.steps), None)
-    return next(step for step in report.steps if step.ratio == report.accepted_ratio)
-
-
-def _judged_file(report: Report, step: StepReport) -> str:
-    released = report.accepted_ratio is not None
-    return "model.onnx" if released else f"candidates/{step.ratio:.3f}/model.onnx"
+    """The step that the verdict is about: the released one, else the first; None without."""
+    return accepted_step(report) or next(iter(report.steps), None)
 
 
 def _resource(name: str, sha256: str) -> dict[str, object]:
@@ -120,7 +129,7 @@ def _component(report: Report, step: StepReport, *, dense: str) -> dict[str, obj
         "type": "machine-learning-model",
         "bom-ref": f"sha256:{step.candidate}",
         "name": "model.onnx",
-        "description": f"{report.dense.source}, pruned. {headline(report)}.",
+        "description": f"{_origin(report, step)}. {headline(report)}.",
         "hashes": _hashes(step.candidate),
         "pedigree": {
             "ancestors": [
@@ -146,30 +155,43 @@ def _component(report: Report, step: StepReport, *, dense: str) -> dict[str, obj
             {"name": "compressor:policy", "value": report.policy},
             {"name": "compressor:policy_digest", "value": report.policy_digest},
             {"name": "compressor:plan_digest", "value": report.plan_digest},
-            {"name": "compressor:ratio", "value": str(step.ratio)},
+            {"name": "compressor:candidate", "value": step.name},
+            *([] if step.ratio is None else [_ratio(step.ratio)]),
         ],
     }
 
 
+def _origin(report: Report, step: StepReport) -> str:
+    if report.job == "compress":
+        return f"{report.dense.source}, pruned"
+    return f"{step.name}, compared with {report.dense.source}"
+
+
+def _ratio(ratio: float) -> dict[str, str]:
+    return {"name": "compressor:ratio", "value": str(ratio)}
+
+
 def _tradeoff(report: Report, step: StepReport) -> str:
+    macs = ""
+    if step.macs is not None and report.dense.macs is not None:
+        macs = f" and {step.macs:,} of {report.dense.macs:,} multiply-adds"
     return (
-        f"{step.params:,} of {report.dense.params:,} parameters and {step.macs:,} of "
-        f"{report.dense.macs:,} multiply-adds are left, at the drops that the metrics give"
+        f"{step.params:,} of {report.dense.params:,} parameters{macs} are left, at the drops that "
+        "the metrics give"
     )
 
 
 def _metrics(cell: CellReport) -> list[dict[str, object]]:
     """One or two metrics of a shift; the specification makes all numbers text."""
     low, high = cell.interval
+    level, loss = _METRICS[cell.statistic]
+    value = cell.pruned_accuracy if cell.pruned_score is None else cell.pruned_score
     metrics: list[dict[str, object]] = []
-    if cell.pruned_accuracy is not None:
-        metrics.append(
-            {"type": "accuracy", "value": str(cell.pruned_accuracy), "slice": cell.shift}
-        )
+    if value is not None:
+        metrics.append({"type": level, "value": str(value), "slice": cell.shift})
     metrics.append(
         {
-            "type": f"{'drop in accuracy' if cell.statistic == 'drop' else cell.statistic} "
-            "against the dense model",
+            "type": f"{loss} against the dense model",
             "value": str(cell.drop),
             "slice": cell.shift,
             "confidenceInterval": {"lowerBound": str(low), "upperBound": str(high)},

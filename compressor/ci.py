@@ -12,7 +12,7 @@ from typing import Final
 from compressor.annotations import Annotation, annotations, command
 from compressor.files import digest
 from compressor.render import markdown
-from compressor.report import Report
+from compressor.report_schema import Report
 
 SUMMARY_BYTES: Final = 1024 * 1024
 """What GitHub takes of all that one step writes into its summary; it drops a larger one whole."""
@@ -42,11 +42,12 @@ def refuse(message: str, environ: Mapping[str, str]) -> str:
 
 
 def outputs(report: Report, run: Path) -> bytes:
-    """What later steps can read, as lines of ``GITHUB_OUTPUT``; nothing accepted is ""."""
+    """What later steps can read, as lines of ``GITHUB_OUTPUT``; what there is not is ""."""
     ratio = "" if report.accepted_ratio is None else str(report.accepted_ratio)
     values = {
         "verdict": report.verdict,
         "exit-code": str(report.exit_code),
+        "accepted-name": report.accepted_name or "",
         "accepted-ratio": ratio,
         "run": str(run.absolute()),
     }

@@ -16,14 +16,17 @@ from typing import Final
 
 import click
 
-from compressor.cli_policy import policy, today
+from compressor.cli_gate import gate
+from compressor.cli_job import INTERRUPTED, carry_out, log, project_file, settled_policy
+from compressor.cli_ledger import ledger
+from compressor.cli_plan import plan
+from compressor.cli_policy import policy
 from compressor.cli_shifts import shifts
 from compressor.cli_verify import verify
 
 UNUSABLE_INPUT: Final = 2
 UNDECIDED: Final = 4
 UNUSABLE_MODEL: Final = 5
-INTERRUPTED: Final = 130
 
 # What a disk says that is full, over its quota, limited or protected.
 _CANNOT_WRITE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS}
@@ -49,10 +52,13 @@ def main() -> None:
 
     \b
     compress MODEL --policy safety-critical   prune, retrain, gate, export, benchmark, report
+    compress gate CANDIDATE --dense MODEL --policy P   judge a model from any tool; prune nothing
+    compress plan MODEL --policy P            what the images can certify, before any compute
     compress demo                             the same on a drawn data set, from nothing
     compress policy list                      the built-in policies
     compress shifts list                      the shifts that policies name
     compress verify RUN                       check a finished run and its verdict again
+    compress ledger show                      how often the gate's images were used
 
     Everything that the job needs beyond the model and the policy is in compress.yaml, in this
     folder or one above it.
@@ -116,6 +122,9 @@ def demo(*, policies: tuple[str, ...], folder: Path) -> None:
     sys.exit(codes[0])
 
 
+main.add_command(gate)
+main.add_command(ledger)
+main.add_command(plan)
 main.add_command(policy)
 main.add_command(shifts)
 main.add_command(verify)
@@ -133,22 +142,16 @@ def _run(
     as_json: bool,
     environ: Mapping[str, str],
 ) -> int:
-    from compressor.config import find_project, load_project, override  # noqa: PLC0415
-    from policies import load_policy, load_waivers, waived  # noqa: PLC0415
+    from compressor.config import load_project, override  # noqa: PLC0415
 
-    own = load_waivers(waivers) if waivers else ()
-    found = waived(load_policy(policy_name), own, today=today())
-    file = project or find_project(Path.cwd())
-    root = file.resolve().parent if file else Path.cwd()
+    found = settled_policy(policy_name, waivers)
+    file, root = project_file(project)
     settled = load_project(file) if file else None
     if settled is None or settings:
         settled = override(settled, settings, folder=root)
 
-    from compressor.ci import announce  # noqa: PLC0415
     from compressor.inputs import Job  # noqa: PLC0415 # loads torch
     from compressor.pipeline import compress  # noqa: PLC0415
-    from compressor.render import summary  # noqa: PLC0415
-    from compressor.terminal import Terminal  # noqa: PLC0415
 
     run_folder = folder or root / "runs" / f"{model.stem}-{found.name}"
     job = Job(
@@ -160,23 +163,9 @@ def _run(
         trusted=trusted,
         command=shlex.join(["compress", *sys.argv[1:]]),
     )
-    try:
-        with Terminal() as watch:
-            report = compress(job, watch)
-    except KeyboardInterrupt:
-        click.echo(
-            f"\ninterrupted; everything up to the last whole step is in {run_folder}: give the "
-            "same command again to go on from there",
-            err=True,
-        )
-        sys.exit(INTERRUPTED)
-    if as_json:
-        click.echo(report.model_dump_json(indent=2))
-    else:
-        click.echo(summary(report))
-        click.echo(f"\nreport: {run_folder / 'report.md'}")
-    _log(announce(report, run_folder, environ))
-    return report.exit_code
+    return carry_out(
+        lambda watch: compress(job, watch), run_folder, as_json=as_json, environ=environ
+    )
 
 
 @contextmanager
@@ -206,36 +195,39 @@ def _stop(message: str, code: int) -> None:
     from compressor.ci import refuse  # noqa: PLC0415
 
     click.echo(f"compress: {message}", err=True)
-    _log(refuse(message, os.environ))
+    log(refuse(message, os.environ))
     sys.exit(code)
-
-
-def _log(lines: str) -> None:
-    """Where what is printed stays the report alone; GitHub reads both."""
-    if lines:
-        click.echo(lines, err=True)
 
 
 def _exit_codes() -> dict[type[Exception], int]:
     """What a user can mend, and its exit code. Imported here, once something was raised."""
     from compressor.config import ConfigError  # noqa: PLC0415
     from compressor.data import DataError  # noqa: PLC0415
-    from compressor.inputs import TooFewImagesError  # noqa: PLC0415
+    from compressor.gate_data import TooFewImagesError  # noqa: PLC0415
+    from compressor.ledger import LedgerError  # noqa: PLC0415
     from compressor.models import ModelError  # noqa: PLC0415
     from compressor.pruning.tracing import TraceError  # noqa: PLC0415
     from compressor.runs import RunError  # noqa: PLC0415
     from compressor.sheet import SheetError  # noqa: PLC0415
     from compressor.training.recipe import TrainingError  # noqa: PLC0415
+    from compressor.uses import ExhaustedError  # noqa: PLC0415
     from exporters.latency import LatencyError  # noqa: PLC0415
+    from exporters.network_file import SignatureError  # noqa: PLC0415
     from exporters.onnx import ExportError  # noqa: PLC0415
     from exporters.providers import ProviderError  # noqa: PLC0415
+    from exporters.repeat import NotRepeatableError  # noqa: PLC0415
     from gates.measure import MeasureError  # noqa: PLC0415
     from gates.shifts import ShiftError  # noqa: PLC0415
     from policies import PolicyError  # noqa: PLC0415
 
     inputs = (ConfigError, DataError, LatencyError, PolicyError, ProviderError, RunError)
+    models = (
+        ExportError, MeasureError, ModelError, NotRepeatableError, SignatureError, TraceError,
+    )  # fmt: skip
     return {
-        **dict.fromkeys((*inputs, SheetError, ShiftError, TrainingError), UNUSABLE_INPUT),
-        TooFewImagesError: UNDECIDED,
-        **dict.fromkeys((ExportError, MeasureError, ModelError, TraceError), UNUSABLE_MODEL),
+        **dict.fromkeys(
+            (*inputs, LedgerError, SheetError, ShiftError, TrainingError), UNUSABLE_INPUT
+        ),
+        **dict.fromkeys((ExhaustedError, TooFewImagesError), UNDECIDED),
+        **dict.fromkeys(models, UNUSABLE_MODEL),
     }

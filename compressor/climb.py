@@ -2,17 +2,18 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
-from compressor.gate import observe
-from compressor.inputs import Inputs, Job
-from compressor.ladder import Rung, Watch, Workshop, rung
+from compressor.gate import Spent, Subject, describe, observe
+from compressor.inputs import Job
+from compressor.ladder import Rung, Workshop, rung
 from compressor.pruning.allocation import UnreachableRatioError
 from compressor.pruning.candidate import Candidate
 from compressor.pruning.surgery import SurgeryError
 from compressor.report import verdict_on
+from compressor.trial import Trial
+from compressor.watch import Watch
 from gates import Evidence, Outcome, Verdict, judge_step
-from gates.measure import Seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +24,14 @@ class Climb:
     verdict: Verdict
     ladder_end: str | None
     """None when the gate stopped the ladder."""
-    gate_seconds: Seconds
-    """What the gate's measurements took, in this invocation."""
+    evidence: tuple[Evidence, ...]
+    spent: Spent
+    """What the gate had to do, in this invocation."""
 
 
 def climb(
     job: Job,
-    inputs: Inputs,
+    trial: Trial,
     shop: Workshop,
     *,
     stage: Callable[[str], AbstractContextManager[None]],
@@ -42,25 +44,29 @@ def climb(
     """
     evidence: list[Evidence] = []
     rungs: list[Rung] = []
-    spent = Seconds()
+    spent = Spent()
     before: Candidate | None = None
     end: str | None = "every ratio of search.ratios was accepted; larger ones were not tried"
-    for ratio in job.project.search.ratios:
-        watch.say(f"ratio {ratio:.2f}")
+    for position, ratio in enumerate(job.project.search.ratios):
+        watch.say(ratio_name(ratio))
         try:
             with stage("candidates"):
                 made = rung(shop, before, ratio=ratio, watch=watch)
         except (UnreachableRatioError, SurgeryError) as error:
             end = str(error)
             break
+        subject = Subject(
+            name=ratio_name(ratio), position=position, ratio=ratio, file=made.file,
+            sha256=made.sha256,
+        )  # fmt: skip
         with stage("gate"):
-            seen = observe(job, inputs, shop.run, made, before=evidence, watch=watch)
+            seen = observe(trial, subject, before=evidence, watch=watch)
         rungs.append(made)
         evidence += seen.evidence
-        spent += seen.seconds
+        spent += seen.spent
         before = made.candidate
         step = judge_step(job.policy, seen.evidence)
-        watch.say(f"ratio {ratio:.2f}: {step.outcome.value}{_spent(seen.seconds)}")
+        watch.say(f"{step.name}: {step.outcome.value}{describe(seen.spent)}")
         if step.outcome is not Outcome.ACCEPTED:
             end = None
             break
@@ -68,15 +74,11 @@ def climb(
         rungs=tuple(rungs),
         verdict=verdict_on(job.policy, evidence, end=end),
         ladder_end=end,
-        gate_seconds=spent,
+        evidence=tuple(evidence),
+        spent=spent,
     )
 
 
-def _spent(seconds: Seconds) -> str:
-    """What the gate's time went into; nothing where nothing was measured."""
-    if not seconds.total:
-        return ""
-    shares = ", ".join(
-        f"{work} {share / seconds.total:.0%}" for work, share in asdict(seconds).items()
-    )
-    return f" (measured in {seconds.total:.1f} s: {shares})"
+def ratio_name(ratio: float) -> str:
+    """What people call the candidate of a ratio."""
+    return f"ratio {ratio:.2f}"

@@ -3,14 +3,18 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import yaml
+from pydantic import BaseModel
 
 from compressor.config_schema import (
     ArchiveSource,
+    Data,
     FactorySource,
     FolderSource,
+    GateData,
+    GateProject,
     Project,
     Source,
     TorchvisionSource,
@@ -23,12 +27,15 @@ __all__ = [
     "ConfigError",
     "FactorySource",
     "FolderSource",
+    "GateProject",
     "Project",
     "Source",
     "TorchvisionSource",
     "find_project",
+    "load_gate_project",
     "load_project",
     "override",
+    "override_gate",
 ]
 
 FILE_NAME: Final = "compress.yaml"
@@ -38,6 +45,9 @@ _NEEDED: Final = {
     "input": "input: {size: [3, 32, 32], mean: [0.5, 0.5, 0.5], std: [0.25, 0.25, 0.25]}",
     "data": "data: {train: {folder: data/train}, gate: {folder: data/test}}",
 }
+
+
+AnyProject = TypeVar("AnyProject", bound=BaseModel)
 
 
 class ConfigError(ValueError):
@@ -57,6 +67,21 @@ def load_project(path: Path) -> Project:
     Raises:
         ConfigError: with every error of the file, each with its line and key path.
     """
+    project = _load(path, Project)
+    return _anchored(project, project.data, path.resolve().parent)
+
+
+def load_gate_project(path: Path) -> GateProject:
+    """The same of a file that may leave out what only pruning needs.
+
+    Raises:
+        ConfigError: as for ``load_project``.
+    """
+    project = _load(path, GateProject)
+    return _anchored(project, project.data, path.resolve().parent)
+
+
+def _load(path: Path, kind: type[AnyProject]) -> AnyProject:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -64,10 +89,9 @@ def load_project(path: Path) -> Project:
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path} is not UTF-8 text: {error}") from error
     try:
-        project = parse(text, Project, source=str(path))
+        return parse(text, kind, source=str(path))
     except DocumentError as error:
-        raise ConfigError("\n".join([str(error), *_hints(text)])) from error
-    return _anchored(project, path.resolve().parent)
+        raise ConfigError("\n".join([str(error), *_hints(text, kind)])) from error
 
 
 def override(project: Project | None, settings: Sequence[str], *, folder: Path) -> Project:
@@ -81,18 +105,36 @@ def override(project: Project | None, settings: Sequence[str], *, folder: Path) 
     Raises:
         ConfigError: naming the setting that is not understood or does not fit.
     """
+    changed = _override(project, settings, kind=Project)
+    return _anchored(changed, changed.data, folder.resolve())
+
+
+def override_gate(
+    project: GateProject | None, settings: Sequence[str], *, folder: Path
+) -> GateProject:
+    """The same for what only judging a model takes.
+
+    Raises:
+        ConfigError: as for ``override``.
+    """
+    changed = _override(project, settings, kind=GateProject)
+    return _anchored(changed, changed.data, folder.resolve())
+
+
+def _override(
+    project: AnyProject | None, settings: Sequence[str], *, kind: type[AnyProject]
+) -> AnyProject:
     document = project.model_dump(mode="json", by_alias=True) if project else {}
     for setting in settings:
         _put(document, setting)
     # The reader of files checks the settings too, so that a mistake gets the same words.
     text = yaml.safe_dump(document, allow_unicode=True)
     try:
-        changed = parse(text, Project, source="--set")
+        return parse(text, kind, source="--set")
     except DocumentError as error:
         lines = (re.sub(r"^--set:\d+: ", "", line) for line in str(error).splitlines())
         problems = [f"{_blamed(line, settings)}: {line}" for line in lines]
-        raise ConfigError("\n".join([*problems, *_hints(text)])) from error
-    return _anchored(changed, folder.resolve())
+        raise ConfigError("\n".join([*problems, *_hints(text, kind)])) from error
 
 
 def _put(document: dict[str, object], setting: str) -> None:
@@ -125,18 +167,21 @@ def _blamed(problem: str, settings: Sequence[str]) -> str:
     return " ".join(f"--set {setting}" for setting in touching or settings)
 
 
-def _hints(text: str) -> list[str]:
+def _hints(text: str, kind: type[BaseModel]) -> list[str]:
     """What to add for each needed key that ``text`` lacks."""
-    absent = [key for key in _NEEDED if not re.search(rf"^{key}\s*:", text, re.MULTILINE)]
+    needed = [key for key in _NEEDED if kind.model_fields[key].is_required()]
+    absent = [key for key in needed if not re.search(rf"^{key}\s*:", text, re.MULTILINE)]
     return [f"add to {FILE_NAME}, with your own values: {_NEEDED[key]}" for key in absent]
 
 
-def _anchored(project: Project, folder: Path) -> Project:
-    sources = {
-        "train": _at(folder, project.data.train),
-        "gate": _at(folder, project.data.gate),
+def _anchored(project: AnyProject, data: Data | GateData, folder: Path) -> AnyProject:
+    """The project with its paths, those of ``data`` among them, starting at ``folder``."""
+    places = {
+        "train": None if data.train is None else _at(folder, data.train),
+        "gate": _at(folder, data.gate),
+        "ledger": folder / data.ledger.expanduser() if data.ledger else None,
     }
-    return project.model_copy(update={"data": project.data.model_copy(update=sources)})
+    return project.model_copy(update={"data": data.model_copy(update=places)})
 
 
 def _at(folder: Path, source: Source) -> Source:

@@ -150,12 +150,39 @@ class Tune(_Record):
     fraction: Real = Field(default=0.1, gt=0, lt=1, description="share of the training images")
 
 
+TuneSplit = Annotated[Tune, Field(description="part of train that is not trained on")]
+GateSource = Annotated[
+    Source, Field(description="used once, by the gate alone; no image may be in train too")
+]
+Ledger = Annotated[
+    Path | None,
+    Field(
+        description="where uses of the gate's images are recorded, relative to compress.yaml; "
+        "without it holdout-ledger.jsonl beside them, for a factory beside compress.yaml"
+    ),
+]
+
+
 class Data(_Record):
     """Where the images are."""
 
     train: Source = Field(description="for retraining and for choosing")
-    tune: Tune = Field(default=Tune(), description="part of train that is not trained on")
-    gate: Source = Field(description="used once, by the gate alone; no image may be in train too")
+    tune: TuneSplit = Tune()
+    gate: GateSource
+    ledger: Ledger = None
+
+
+class GateData(_Record):
+    """Where the images are, when nothing is pruned."""
+
+    train: Source | None = Field(
+        default=None,
+        description="what the models were trained on: for choosing what to look at first, and to "
+        "see that no image of the gate is among it",
+    )
+    tune: TuneSplit = Tune()
+    gate: GateSource
+    ledger: Ledger = None
 
 
 class Retrain(_Record):
@@ -215,13 +242,34 @@ class Latency(_Record):
     )
 
 
+ModelField = Annotated[Model, Field(description="how a file becomes a network")]
+RetrainField = Annotated[Retrain, Field(description="how a pruned network is retrained")]
+SearchField = Annotated[Search, Field(description="which candidates are made")]
+LatencyField = Annotated[Latency, Field(description="how speed is measured")]
+Seed = Annotated[int, Field(ge=0, description="of every random choice")]
+
+
 class Project(_Record):
     """The contents of compress.yaml."""
 
-    model: Model = Field(default=Model(), description="how MODEL becomes a network")
+    model: ModelField = Model()
     input: Input = Field(description="what the network takes")
     data: Data = Field(description="where the images are")
-    retrain: Retrain = Field(default=Retrain(), description="how a pruned network is retrained")
-    search: Search = Field(default=Search(), description="which candidates are made")
-    latency: Latency = Field(default=Latency(), description="how speed is measured")
-    seed: int = Field(default=0, ge=0, description="of every random choice")
+    retrain: RetrainField = Retrain()
+    search: SearchField = Search()
+    latency: LatencyField = Latency()
+    seed: Seed = 0
+
+
+class GateProject(_Record):
+    """The same, of which judging models that others have made needs less."""
+
+    model: ModelField = Model()
+    input: Input | None = Field(
+        default=None, description="what the networks take; None if their files say it themselves"
+    )
+    data: GateData = Field(description="where the images are")
+    retrain: RetrainField = Retrain()
+    search: SearchField = Search()
+    latency: LatencyField = Latency()
+    seed: Seed = 0

@@ -1,33 +1,69 @@
-"""One candidate against the dense model, under every rule of the policy."""
+"""One candidate against the dense model, under every rule of the policy, look by look.
 
-import functools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+After each look at a rule the gate asks whether what was counted decides it; if so, or if there are
+no more images, it goes on to the next rule. What is likely to fail comes first, and a candidate
+that is shown to violate a tolerance is measured no further: its fate is known. None of this needs a
+correction; ``gates.verdict`` says why.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from compressor.data import ImageSet, UnlabelledSet
-from compressor.distributions import distribution_of
+import numpy as np
+from numpy.typing import NDArray
+
+from compressor.answers import Model, Reading, judged_answers, rehearsed_answers
+from compressor.data import ImageSet
 from compressor.files import sha256_of
-from compressor.inputs import Inputs, Job
-from compressor.ladder import Rung, Watch
-from compressor.runs import (
-    Answers,
-    RunFolder,
-    read_answers,
-    read_evidence,
-    write_answers,
-    write_evidence,
-)
-from exporters.runtime import Preprocessing, cpu_threads, predictor
-from gates import Counts, Evidence, flips, paired, paired_draws
-from gates.measure import Predict, Seconds, predicted_classes, right_answers
-from policies import FolderRule, Rule
+from compressor.runs import read_evidence, write_evidence
+from compressor.trial import GATE_BATCH, Trial
+from compressor.watch import Watch
+from gates import Cell, Counts, Evidence, Outcome, infer, judge_cell, look_sizes
+from gates.counting import counts_of, in_group
+from gates.looks import reading_order
+from gates.measure import Seconds
+from policies import FolderRule, Policy, Rule
 
-GATE_BATCH: Final = 256
-"""Images per batch in the gate; part of the plan, since sums may differ in the last bit with it."""
+REHEARSAL_IMAGES: Final = 2 * GATE_BATCH
+"""Images of the tune split that say which rule is the hardest."""
 
-_Ask = Callable[[Path, Rule], tuple[Answers, Seconds]]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A candidate as the gate sees it."""
+
+    name: str
+    """What people call it."""
+    position: int
+    """Its place in the sequence, from 0."""
+    ratio: float | None
+    """Share of parameters asked to be removed; None where nobody here pruned it."""
+    file: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passes:
+    """Images that models were shown, counted once for each draw."""
+
+    dense: int = 0
+    candidates: int = 0
+
+    def __add__(self, other: "Passes") -> "Passes":
+        return Passes(dense=self.dense + other.dense, candidates=self.candidates + other.candidates)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """What this invocation had to do; what an earlier one has measured took nothing."""
+
+    seconds: Seconds = field(default_factory=Seconds)
+    passes: Passes = field(default_factory=Passes)
+
+    def __add__(self, other: "Spent") -> "Spent":
+        return Spent(seconds=self.seconds + other.seconds, passes=self.passes + other.passes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,134 +71,174 @@ class Observed:
     """What was seen of one candidate."""
 
     evidence: tuple[Evidence, ...]
-    """One for each rule of the policy, in its order."""
-    seconds: Seconds
-    """Of this invocation: what an earlier one has measured took no time."""
+    """In the policy's order, one for each rule that was measured."""
+    spent: Spent
 
 
 def observe(
-    job: Job,
-    inputs: Inputs,
-    run: RunFolder,
-    made: Rung,
-    *,
-    before: Sequence[Evidence],
-    watch: Watch,
+    trial: Trial, subject: Subject, *, before: Sequence[Evidence], watch: Watch
 ) -> Observed:
-    """Evidence of one candidate under every rule, saved after that of the candidates ``before``.
+    """Evidence of one candidate, saved after that of the candidates ``before``.
 
-    What an earlier invocation found is taken over if it is about these very files and images. The
-    dense model is measured once for each rule, with the first candidate.
+    What an earlier invocation found is taken over if it is about these very files and images.
 
     Raises:
         MeasureError: a model's answers cannot be counted.
-        RunError: the run's evidence is damaged.
+        RunError: the run's evidence or answers are damaged.
     """
-    task, rules = f"gate {made.candidate.ratio:.2f}", job.policy.shifts
-    dense = sha256_of(run.dense)
-    saved = {_subject(item): item for item in read_evidence(run)}
-    ask = _asking(job, inputs)
-    found: list[Evidence] = []
-    spent = Seconds()
-    for index, rule in enumerate(rules):
-        images = inputs.judged(rule).digest
-        item = saved.get((dense, made.sha256, images, rule.id))
+    task, rules = f"gate {subject.name}", trial.policy.shifts
+    models = _pair(trial, subject)
+    saved = {_key(item): item for item in read_evidence(trial.run)}
+    order, spent = _hardest_first(trial, models)
+    found: dict[str, Evidence] = {}
+    for index, rule in enumerate(order):
+        watch.progress(task, index, len(rules), rule.id)
+        item = saved.get((*_identity(trial, subject, models[0], rule), rule.id))
         if item is None:
-            watch.progress(task, index, len(rules), rule.id)
-            item, seconds = _measured(run, made, rule, dense=dense, images=images, ask=ask)
-            spent += seconds
-            write_evidence(run, [*before, *found, item])
-        found.append(item)
+            item, more = _measured(trial, subject, rule, models=models)
+            spent += more
+        found[rule.id] = item
+        write_evidence(trial.run, [*before, *_ordered(trial.policy, found)])
+        if _is_decided(trial.policy, rule, item):
+            break
     watch.progress(task, len(rules), len(rules))
-    return Observed(evidence=tuple(found), seconds=spent)
+    return Observed(evidence=_ordered(trial.policy, found), spent=spent)
 
 
-def answers(
-    predict: Predict,
-    images: ImageSet | UnlabelledSet,
-    rule: Rule,
-    *,
-    seed: int,
-    profile: str,
-) -> tuple[Answers, Seconds]:
-    """What a model answers on the images of a rule, under the rule's distribution.
+def _ordered(policy: Policy, found: Mapping[str, Evidence]) -> tuple[Evidence, ...]:
+    """The evidence in the policy's order, whatever was measured first."""
+    return tuple(found[rule.id] for rule in policy.shifts if rule.id in found)
 
-    Raises:
-        MeasureError: the answers cannot be counted.
-    """
-    if isinstance(images, UnlabelledSet):
-        predicted = predicted_classes(predict, images.images, batch_size=GATE_BATCH)
-        return predicted.classes, predicted.seconds
-    measured = right_answers(
-        predict,
-        images,
-        distribution=distribution_of(rule),
-        seed=seed,
-        profile=profile,
-        batch_size=GATE_BATCH,
+
+def describe(spent: Spent) -> str:
+    """What the gate's time went into, in brackets; nothing where nothing was measured."""
+    seconds, passes = spent.seconds, spent.passes
+    if not seconds.total:
+        return ""
+    shares = ", ".join(
+        f"{work} {share / seconds.total:.0%}" for work, share in asdict(seconds).items()
     )
-    return measured.right, measured.seconds
+    return (
+        f" (dense saw {passes.dense:,} images, candidate {passes.candidates:,}, in "
+        f"{seconds.total:.1f} s: {shares})"
+    )
 
 
-def counts_of(rule: Rule, dense: Answers, pruned: Answers) -> Counts:
-    """What the answers of the two models, image by image, amount to."""
-    if isinstance(rule, FolderRule) and rule.labels == "none":
-        return flips(dense, pruned)
-    if distribution_of(rule).draws == 1:
-        return paired(dense[:, 0], pruned[:, 0])
-    return paired_draws(dense, pruned)
+def _pair(trial: Trial, subject: Subject) -> tuple[Model, Model]:
+    return (
+        Model(file=trial.dense, sha256=sha256_of(trial.dense), cached=True),
+        Model(file=subject.file, sha256=subject.sha256, cached=False),
+    )
 
 
-def _subject(evidence: Evidence) -> tuple[str, ...]:
-    return (evidence.dense, evidence.candidate, evidence.images, evidence.shift)
+def _identity(trial: Trial, subject: Subject, dense: Model, rule: Rule) -> tuple[object, ...]:
+    images = trial.judged(rule).digest
+    return (dense.sha256, subject.sha256, subject.name, subject.position, images)
 
 
-def _asking(job: Job, inputs: Inputs) -> _Ask:
-    """A function that asks the model in a file, opened once, for its answers under a rule."""
-    preprocessing = Preprocessing(mean=job.project.input.mean, std=job.project.input.std)
-
-    @functools.cache
-    def model(path: Path) -> Predict:
-        return predictor(
-            path,
-            preprocessing,
-            provider=inputs.provider.execution_provider,
-            threads=cpu_threads(),
-        )
-
-    def ask(path: Path, rule: Rule) -> tuple[Answers, Seconds]:
-        return answers(
-            model(path),
-            inputs.judged(rule),
-            rule,
-            seed=job.project.seed,
-            profile=job.policy.profile,
-        )
-
-    return ask
+def _key(item: Evidence) -> tuple[object, ...]:
+    return (item.dense, item.candidate, item.name, item.position, item.images, item.shift)
 
 
 def _measured(
-    run: RunFolder, made: Rung, rule: Rule, *, dense: str, images: str, ask: _Ask
-) -> tuple[Evidence, Seconds]:
-    of_dense, first = _kept(run.answers(dense, rule.id), lambda: ask(run.dense, rule))
-    of_pruned, second = _kept(run.answers(made.sha256, rule.id), lambda: ask(made.file, rule))
-    evidence = Evidence(
-        candidate=made.sha256,
-        dense=dense,
-        ratio=made.candidate.ratio,
+    trial: Trial, subject: Subject, rule: Rule, *, models: tuple[Model, Model]
+) -> tuple[Evidence, Spent]:
+    images = trial.judged(rule)
+    countable = _countable(trial, rule)
+    sizes = look_sizes(trial.policy, len(images.ids), batch=GATE_BATCH)
+    # A look at which the rule has no image yet is none.
+    there = [(k, size) for k, size in enumerate(sizes, start=1) if countable[:size].any()]
+    spent = Spent()
+    for look, size in there:
+        dense, pruned = (judged_answers(trial, model, rule, count=size) for model in models)
+        spent += _spent(dense, pruned)
+        counts = counts_of(rule, dense.answers[:size], pruned.answers[:size], classes=trial.classes)
+        cell = judge_cell(trial.policy, rule, counts, look=look)
+        if cell.outcome is not Outcome.UNDECIDED or look == len(sizes):
+            return _evidence(trial, subject, rule, cell, dense=models[0]), spent
+    raise ValueError(f"{rule.id} is about no image of {images.digest}")
+
+
+def _evidence(trial: Trial, subject: Subject, rule: Rule, cell: Cell, *, dense: Model) -> Evidence:
+    return Evidence(
+        candidate=subject.sha256,
+        dense=dense.sha256,
+        name=subject.name,
+        position=subject.position,
+        ratio=subject.ratio,
         shift=rule.id,
-        images=images,
-        counts=counts_of(rule, of_dense, of_pruned),
+        images=trial.judged(rule).digest,
+        look=cell.look,
+        counts=cell.counts,
     )
-    return evidence, first + second
 
 
-def _kept(place: Path, measure: Callable[[], tuple[Answers, Seconds]]) -> tuple[Answers, Seconds]:
-    """The answers that lie at ``place``, or new ones, put there."""
-    known = read_answers(place)
-    if known is not None:
-        return known, Seconds()
-    new, seconds = measure()
-    write_answers(place, new)
-    return new, seconds
+def _countable(trial: Trial, rule: Rule) -> NDArray[np.bool_]:
+    """Whether the rule counts an image [n], in reading order."""
+    images = trial.judged(rule)
+    order = reading_order(images.ids, seed=trial.seed)
+    if not isinstance(images, ImageSet):
+        return np.ones(len(order), dtype=np.bool_)
+    return in_group(rule, images.labels[order], classes=trial.classes)
+
+
+def _is_decided(policy: Policy, rule: Rule, item: Evidence) -> bool:
+    """Whether the evidence is a violation after which nothing else matters."""
+    if policy.method == "fixed" or rule not in policy.deciding:
+        return False
+    return judge_cell(policy, rule, item.counts, look=item.look).outcome is Outcome.VIOLATED
+
+
+def _hardest_first(trial: Trial, models: tuple[Model, Model]) -> tuple[list[Rule], Spent]:
+    """The rules in the order in which they are measured, from images that are not the gate's.
+
+    Rules that decide come before those that do not; of equals, those that the tune split speaks
+    against the most; those that it says nothing about (folders, classes that it lacks) last.
+    """
+    policy, spent = trial.policy, Spent()
+    if policy.method == "fixed" or trial.tune is None:
+        return list(policy.shifts), spent
+    hardness: dict[str, tuple[float, float]] = {}
+    for rule in policy.shifts:
+        if isinstance(rule, FolderRule):
+            continue
+        counts, more = rehearse(trial, models, rule, tune=trial.tune)
+        spent += more
+        if counts is not None:
+            found = infer(counts, rule.tolerance, alpha=policy.alpha, method="fixed")
+            hardness[rule.id] = (found.p_safe, counts.drop - rule.tolerance)
+
+    def key(rule: Rule) -> tuple[bool, float, float]:
+        p, excess = hardness.get(rule.id, (-1.0, 0.0))
+        return rule not in policy.deciding, -p, -excess
+
+    return sorted(policy.shifts, key=key), spent
+
+
+def rehearse(
+    trial: Trial,
+    models: tuple[Model, Model],
+    rule: Rule,
+    *,
+    tune: ImageSet,
+    images: int = REHEARSAL_IMAGES,
+) -> tuple[Counts | None, Spent]:
+    """What the two models do under a rule on images that are not the gate's; None if it has none.
+
+    Raises:
+        MeasureError: a model's answers cannot be counted.
+    """
+    count = min(images, len(tune.ids))
+    order = reading_order(tune.ids, seed=trial.seed)[:count]
+    if not in_group(rule, tune.labels[order], classes=trial.classes).any():
+        return None, Spent()
+    dense, pruned = (rehearsed_answers(trial, m, rule, tune=tune, count=count) for m in models)
+    counts = counts_of(rule, dense.answers[:count], pruned.answers[:count], classes=trial.classes)
+    return counts, _spent(dense, pruned)
+
+
+def _spent(dense: Reading, pruned: Reading) -> Spent:
+    return Spent(
+        seconds=dense.seconds + pruned.seconds,
+        passes=Passes(dense=dense.passes, candidates=pruned.passes),
+    )

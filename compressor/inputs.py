@@ -1,37 +1,21 @@
 """What the user asked for, read and checked before anything is written."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from compressor.config import ConfigError, Project
-from compressor.data import (
-    ImageSet,
-    UnlabelledSet,
-    check_classes,
-    check_disjoint,
-    check_same_classes,
-    load_images,
-    split,
-)
-from compressor.distributions import definitions
-from compressor.field import load_field
-from compressor.ladder import Watch
+from compressor.data import ImageSet, check_classes
+from compressor.gate_data import Asked, GateData, cache_of, check_shifts, read_gate_data
 from compressor.models import LoadedModel, load_model
 from compressor.pruning.allocation import ALLOCATIONS
 from compressor.pruning.importance import IMPORTANCES
 from compressor.training.recipe import Recipe
+from compressor.watch import Watch
 from exporters.providers import Provider, choose
-from gates.shifts import SMALLEST_SIDE, ShiftError
-from policies import FolderRule, Policy, Rule
-
-
-class TooFewImagesError(ValueError):
-    """The gate could decide nothing, however the model is: its images are too few."""
+from policies import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +34,7 @@ class Job:
     @property
     def cache(self) -> Path:
         """Where decoded images are kept."""
-        return self.root / ".compress-cache"
+        return cache_of(self.root)
 
     @property
     def side(self) -> int:
@@ -63,16 +47,11 @@ class Inputs:
     """Everything that was read and checked before the run folder was touched."""
 
     model: LoadedModel
+    data: GateData
     train: ImageSet
+    """What is trained on: data.train without the tune split."""
     tune: ImageSet
-    gate: ImageSet
-    fields: Mapping[str, ImageSet | UnlabelledSet]
-    """The images of the policy's folders, by the ids of their rules."""
     provider: Provider
-
-    def judged(self, rule: Rule) -> ImageSet | UnlabelledSet:
-        """The images that a rule is judged on."""
-        return self.fields.get(rule.id, self.gate)
 
 
 def check_search(job: Job) -> None:
@@ -98,12 +77,7 @@ def check_search(job: Job) -> None:
     ):
         if chosen not in known:
             raise ConfigError(f"search.{name} is {chosen!r}; known are {', '.join(known)}")
-    definitions(job.policy, side=job.side)
-    if job.project.input.size[0] not in {1, 3} or job.side < SMALLEST_SIDE:
-        raise ShiftError(
-            f"input.size is {list(job.project.input.size)}, and the gate's shifts need images of 1 "
-            f"or 3 channels, at least {SMALLEST_SIDE} pixels high and wide"
-        )
+    check_shifts(job.policy, job.project.input)
 
 
 def recipe(project: Project) -> Recipe:
@@ -120,7 +94,7 @@ def read_inputs(job: Job, watch: Watch) -> Inputs:
 
     Raises:
         ModelError, DataError, ConfigError, ProviderError: saying what is wrong with which.
-        TooFewImagesError: an enforced rule cannot be decided.
+        TooFewImagesError: a rule cannot be decided.
     """
     project = job.project
     model = load_model(
@@ -131,61 +105,22 @@ def read_inputs(job: Job, watch: Watch) -> Inputs:
         trusted=(*project.model.trust, *job.trusted),
     )
     watch.say(f"model: {model.source}")
-    train, gate = _load(job, "train", watch=watch), _load(job, "gate", watch=watch)
-    check_same_classes(train, gate)
-    check_classes(gate, _outputs(model.module, project))
-    fields = {
-        rule.id: _load_field(job, rule, classes=gate.classes, watch=watch)
-        for rule in job.policy.shifts
-        if isinstance(rule, FolderRule)
-    }
-    check_disjoint(train, gate, source="data.gate")
-    for name, images in fields.items():
-        check_disjoint(train, images, source=f"rule {name}")
-    rest, tune = split(train, fraction=project.data.tune.fraction, seed=project.seed)
-    _check_enough(job.policy, gate, fields)
+    asked = Asked(
+        gate=project.data.gate,
+        train=project.data.train,
+        tune_fraction=project.data.tune.fraction,
+        size=project.input.size,
+        root=job.root,
+        cache=job.cache,
+        seed=project.seed,
+    )
+    data = read_gate_data(asked, job.policy, watch=watch)
+    check_classes(data.gate, _outputs(model.module, project))
+    if data.train is None or data.tune is None:
+        raise ConfigError("data.train is missing, and a pruned network is retrained; add it")
     provider = choose(project.latency.provider)
     watch.say(f"runtime: {provider.reason}")
-    return Inputs(model=model, train=rest, tune=tune, gate=gate, fields=fields, provider=provider)
-
-
-def _load(job: Job, name: Literal["train", "gate"], *, watch: Watch) -> ImageSet:
-    source = getattr(job.project.data, name)
-    images = load_images(source, size=job.project.input.size, cache=job.cache, root=job.root)
-    watch.say(f"data.{name}: {len(images.labels):,} images of {len(images.classes)} classes")
-    return images
-
-
-def _load_field(
-    job: Job, rule: FolderRule, *, classes: tuple[str, ...], watch: Watch
-) -> ImageSet | UnlabelledSet:
-    images = load_field(
-        rule, classes=classes, size=job.project.input.size, cache=job.cache, root=job.root
-    )
-    known = "without labels"
-    if isinstance(images, ImageSet):
-        known = f"of {len(set(images.labels.tolist()))} of the {len(classes)} classes"
-    watch.say(f"rule {rule.id}: {len(images.ids):,} images {known}")
-    return images
-
-
-def _check_enough(
-    policy: Policy, gate: ImageSet, fields: Mapping[str, ImageSet | UnlabelledSet]
-) -> None:
-    """Raise TooFewImagesError unless each deciding rule has the images that the policy asks for."""
-    short: dict[str, str] = {}
-    for rule in policy.deciding:
-        source = f"the folder of rule {rule.id}" if rule.id in fields else "data.gate"
-        count, needed = len(fields.get(rule.id, gate).ids), policy.images_needed(rule)
-        if count < needed:
-            short[source] = (
-                f"{source} has {count:,} images, and the policy {policy.name} asks for at least "
-                f"{needed:,}, {needed - count:,} more"
-            )
-    if short:
-        raise TooFewImagesError(
-            f"undecided: {'; '.join(short.values())}; add images, or choose another policy"
-        )
+    return Inputs(model=model, data=data, train=data.train, tune=data.tune, provider=provider)
 
 
 def _outputs(model: nn.Module, project: Project) -> int:

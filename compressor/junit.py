@@ -1,12 +1,14 @@
 """The report as JUnit XML, for whatever shows the results of tests. Computes nothing.
 
-A suite is a candidate, a case one rule of the policy at its ratio. There is a failure or an error
-exactly where the exit code is not 0:
+A suite is a candidate, a case one rule of the policy. There is a failure or an error exactly where
+the exit code is not 0:
 
 - an enforced cell that is violated is a failure, an undecided one an error;
 - an advisory or waived cell that is not accepted is skipped;
-- where a model is released, what a larger ratio met is no fault of the released one: it is skipped;
-- where no ratio could be judged, one error says why.
+- a rule that was not measured, because a violation had decided, is skipped;
+- where a model is released, what a later candidate met is no fault of the released one: it is
+  skipped;
+- where no candidate could be judged, one error says why.
 
 Candidates after the first that was not accepted decide nothing and do not appear. No time of day is
 written: the same report gives the same bytes.
@@ -17,8 +19,10 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 from xml.etree import ElementTree as ET
 
-from compressor.render import binding, cell_table, headline, reasons
-from compressor.report import CellReport, Report, StepReport, deciding_steps
+from compressor.render import binding, headline, reasons
+from compressor.report import deciding_steps
+from compressor.report_schema import CellReport, Report, StepReport
+from compressor.tables import cell_table
 from gates import Outcome
 
 # What XML 1.0 cannot hold, not even escaped; names of files may hold it.
@@ -52,16 +56,23 @@ def _suite(report: Report, step: StepReport) -> ET.Element:
         if finding := _finding(report, cell):
             case.append(_told(finding, cell.sentence or cell.outcome))
         cases.append(case)
+    for rule in step.not_measured:
+        case = _element("testcase", classname=report.policy, name=rule)
+        case.append(_told(("skipped", "not measured"), "not measured: a violation had decided"))
+        cases.append(case)
+    ratio = [] if step.ratio is None else [("ratio", str(step.ratio))]
+    which = f": {step.name}" if step.ratio is None else f" at ratio {step.ratio:.3f}"
     return _with_counts(
-        f"{report.policy} at ratio {step.ratio:.3f}",
-        [("ratio", str(step.ratio)), ("candidate sha256", step.candidate), *_facts(report)],
+        f"{report.policy}{which}",
+        [("candidate", step.name), *ratio, ("candidate sha256", step.candidate), *_facts(report)],
         cases,
         said="\n".join([*cell_table(step), "", binding(step)]),
     )
 
 
 def _unmeasured(report: Report) -> ET.Element:
-    case = _element("testcase", classname=report.policy, name="smallest ratio")
+    name = "smallest ratio" if report.job == "compress" else "first candidate"
+    case = _element("testcase", classname=report.policy, name=name)
     case.append(_told(("error", "undecided"), "; ".join(reasons(report)) or headline(report)))
     return _with_counts(report.policy, _facts(report), [case], said=headline(report))
 
@@ -71,7 +82,7 @@ def _finding(report: Report, cell: CellReport) -> _Finding | None:
         return None
     if not cell.enforced or cell.waived:
         return "skipped", "waived" if cell.waived else "advisory"
-    if report.accepted_ratio is not None:
+    if report.accepted_name is not None:
         return "skipped", "not released"
     return ("failure" if cell.outcome == Outcome.VIOLATED else "error"), cell.outcome
 
@@ -103,11 +114,14 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     """What the verdict is, and what it rests on."""
     released = [("artifact sha256", report.artifact_sha256)] if report.artifact_sha256 else []
     return [
+        ("job", report.job),
         ("verdict", report.verdict),
         ("exit code", str(report.exit_code)),
         ("policy", report.policy),
         ("policy digest", report.policy_digest),
+        ("method", report.method),
         ("alpha", str(report.alpha)),
+        ("alpha per release", str(report.alpha_per_release)),
         ("plan digest", report.plan_digest),
         *released,
         *((f"version of {name}", version) for name, version in report.versions.items()),

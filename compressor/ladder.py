@@ -23,6 +23,7 @@ from compressor.training.batches import LabelledImages, accuracy, batches
 from compressor.training.batchnorm import reestimate
 from compressor.training.recipe import Recipe
 from compressor.training.retrain import Augment, TrainingProgress, retrain
+from compressor.watch import Watch
 
 STATISTICS_BATCHES: Final = 16
 """Batches of training images for BatchNorm statistics and for gradient-based importances."""
@@ -39,16 +40,6 @@ class Serialise(Protocol):
     def __call__(
         self, model: nn.Module, images: Tensor, metadata: Mapping[str, object]
     ) -> tuple[bytes, Mapping[str, object]]: ...
-
-
-class Watch(Protocol):
-    """Whoever looks on: the terminal, or nobody."""
-
-    def say(self, text: str) -> None:
-        """Something happened."""
-
-    def progress(self, task: str, done: int, total: int, detail: str = "") -> None:
-        """A long task is ``done`` of ``total`` steps along."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +83,7 @@ def rung(shop: Workshop, before: Candidate | None, *, ratio: float, watch: Watch
         UnreachableRatioError, SurgeryError, TrainingError, ExportError: from its stages.
         RunError: the folder's candidate is damaged.
     """
-    folder = shop.run.candidate(ratio)
+    folder = shop.run.candidate(f"{ratio:.3f}")
     record = folder / "candidate.json"
     if not record.exists():
         _make(shop, before, ratio=ratio, folder=folder, watch=watch)

@@ -4,30 +4,36 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from compressor.accounted import accounted_shifts
-from compressor.climb import Climb, climb
+from compressor.advisories import advisories
+from compressor.climb import Climb, climb, ratio_name
 from compressor.config import Project
-from compressor.data import ImageSet, UnlabelledSet
-from compressor.distributions import definitions
+from compressor.data import ImageSet
 from compressor.files import sha256_of, write_atomically
-from compressor.gate import GATE_BATCH
 from compressor.inputs import Inputs, Job, check_search, read_inputs, recipe
-from compressor.ladder import PARITY_IMAGES, Watch, Workshop, examples
+from compressor.ladder import PARITY_IMAGES, Workshop, examples
+from compressor.ledger import describe, ledger_path
+from compressor.plan import conditions, plan_of
 from compressor.pruning.candidate import Method, prunable
-from compressor.report import Report, cell_reports, verdict_fields
-from compressor.runs import RunError, RunFolder, lock_plan, opened, versions
+from compressor.report import Advisories, step_fields, verdict_fields
+from compressor.report_schema import Report
+from compressor.runs import Plan, RunError, RunFolder, lock_plan, opened, plan_digest, versions
 from compressor.seal import seal
 from compressor.training.batches import LabelledImages, accuracy
+from compressor.trial import Trial, opener
+from compressor.uses import check_unspent, claim, entry_of, reuse_fields
+from compressor.watch import Watch
 from exporters.latency import Comparison, compare_latency
 from exporters.onnx import export, serialise
 from exporters.parity import check_parity
-from exporters.runtime import cpu_threads
+from exporters.runtime import Preprocessing
+from exporters.signature import network_digest
 from gates import Accepted
 from policies import Policy
 
@@ -56,7 +62,8 @@ def compress(job: Job, watch: Watch) -> Report:
 
     Raises:
         ConfigError, DataError, ModelError, ShiftError, ProviderError: unusable input.
-        TooFewImagesError: nothing could be decided.
+        TooFewImagesError, ExhaustedError: nothing could be decided.
+        LedgerError: the count of the uses of the gate's images is not to be trusted.
         RunError: the folder belongs to another job or another process.
         TraceError, TrainingError, ExportError, MeasureError: a stage failed.
     """
@@ -64,30 +71,47 @@ def compress(job: Job, watch: Watch) -> Report:
     with clock.stage("load"):
         check_search(job)
         inputs = read_inputs(job, watch)
+    plan, ledger = _plan(job, inputs), _ledger(job)
+    entry = entry_of(
+        job.policy,
+        inputs.data,
+        job="compress",
+        plan_digest=plan_digest(plan),
+        dense=inputs.model.sha256,
+        candidates=(),
+        seed=job.project.seed,
+    )
+    check_unspent(ledger, entry)
     with opened(job.run) as run:
-        plan = _plan(job, inputs)
-        plan_digest = lock_plan(run, plan)
+        digest = lock_plan(run, plan)
         write_atomically(run.policy, job.policy.canonical())
         with clock.stage("trace"):
-            shop = _workshop(job, inputs, run, plan_digest=plan_digest)
+            shop = _workshop(job, inputs, run, plan_digest=digest)
         watch.say(
             f"{len(shop.dense.groups)} channel groups can be cut, "
             f"{len(shop.dense.left_alone)} are left alone"
         )
         with clock.stage("export"):
             _write_dense(shop)
-        climbed = climb(job, inputs, shop, stage=clock.stage, watch=watch)
+        use = claim(run, ledger, entry)
+        watch.say(f"gate images: {describe(use)}")
+        trial = _trial(job, inputs, run)
+        climbed = climb(job, trial, shop, stage=clock.stage, watch=watch)
         with clock.stage("latency"):
             latency = _release(job, inputs, run, climbed, watch=watch)
+        beside = advisories(trial, climbed.evidence)
         report = Report(
+            job="compress",
             **verdict_fields(job.policy, climbed.verdict),
-            plan_digest=plan_digest,
+            plan_digest=digest,
             artifact_sha256=sha256_of(run.model) if run.model.exists() else None,
             ladder_end=climbed.ladder_end,
             dense=_dense_facts(inputs, shop),
-            steps=_step_facts(job.policy, climbed),
+            steps=_step_facts(job.policy, climbed, beside),
+            reuse=reuse_fields(use),
             left_alone=[asdict(item) for item in shop.dense.left_alone],
             latency=[asdict(entry) for entry in latency],
+            forward_passes=asdict(climbed.spent.passes),
             provider=inputs.provider.execution_provider,
             versions=versions(),
             command=job.command,
@@ -97,51 +121,56 @@ def compress(job: Job, watch: Watch) -> Report:
     return report
 
 
-def _plan(job: Job, inputs: Inputs) -> Mapping[str, object]:
-    """What the verdict will rest on, fixed before the gate's images are looked at."""
+def _plan(job: Job, inputs: Inputs) -> Plan:
     project = job.project
-    return {
-        "schema_version": 2,
-        "policy": {"name": job.policy.name, "digest": job.policy.digest()},
-        "waivers": [waiver.model_dump(mode="json") for waiver in job.policy.waived],
-        "alpha": job.policy.alpha,
-        "rules": [rule.id for rule in job.policy.shifts],
-        "shifts": definitions(job.policy, side=job.side),
-        "fields": {name: _field_facts(images) for name, images in inputs.fields.items()},
-        "ratios": list(project.search.ratios),
-        "model": {
-            "sha256": inputs.model.sha256,
-            "source": inputs.model.source,
-            "kwargs": project.model.kwargs,
+    return plan_of(
+        job.policy,
+        inputs.data,
+        job="compress",
+        sequence=[
+            {"name": ratio_name(ratio), "position": position, "ratio": ratio, "sha256": None}
+            for position, ratio in enumerate(project.search.ratios)
+        ],
+        source=project.input,
+        seed=project.seed,
+        provider=inputs.provider.execution_provider,
+        own={
+            "model": {
+                "sha256": inputs.model.sha256,
+                "source": inputs.model.source,
+                "kwargs": project.model.kwargs,
+            },
+            "retrain": project.retrain.model_dump(mode="json"),
+            "search": project.search.model_dump(mode="json"),
         },
-        "data": {
-            "train": inputs.train.digest,
-            "tune": inputs.tune.digest,
-            "gate": inputs.gate.digest,
-            "gate_images": len(inputs.gate.labels),
-        },
-        "input": project.input.model_dump(mode="json"),
-        "retrain": project.retrain.model_dump(mode="json"),
-        "search": project.search.model_dump(mode="json"),
-        "seed": project.seed,
-        "gate_batch": GATE_BATCH,
-        # Thread counts and versions decide the last bits of weights and logits.
-        "threads": {"torch": torch.get_num_threads(), "runtime": cpu_threads()},
-        "provider": inputs.provider.execution_provider,
-        "versions": versions(),
-    }
+    )
 
 
-def _field_facts(images: ImageSet | UnlabelledSet) -> Mapping[str, object]:
-    """``classes`` are those that there are images of; None where nobody knows."""
-    classes = None
-    if isinstance(images, ImageSet):
-        classes = [images.classes[label] for label in np.unique(images.labels)]
-    return {"digest": images.digest, "images": len(images.ids), "classes": classes}
+def _ledger(job: Job) -> Path:
+    return job.project.data.ledger or ledger_path(job.project.data.gate, root=job.root)
+
+
+def _trial(job: Job, inputs: Inputs, run: RunFolder) -> Trial:
+    provider = inputs.provider.execution_provider
+    preprocessing = Preprocessing(mean=job.project.input.mean, std=job.project.input.std)
+    return Trial(
+        run=run,
+        policy=job.policy,
+        judged=inputs.data.judged,
+        tune=inputs.tune,
+        classes=inputs.data.gate.classes,
+        dense=run.dense,
+        open=opener(lambda _: preprocessing, size=job.project.input.size, provider=provider),
+        network=network_digest,
+        seed=job.project.seed,
+        cache=job.cache,
+        conditions=conditions(provider, before=preprocessing),
+    )
 
 
 def _gate_seconds(climbed: Climb) -> Mapping[str, float]:
-    return {f"gate: {work}": share for work, share in asdict(climbed.gate_seconds).items()}
+    seconds = asdict(climbed.spent.seconds)
+    return {f"gate: {work}": share for work, share in seconds.items()}
 
 
 def _workshop(job: Job, inputs: Inputs, run: RunFolder, *, plan_digest: str) -> Workshop:
@@ -182,7 +211,7 @@ def _workshop(job: Job, inputs: Inputs, run: RunFolder, *, plan_digest: str) -> 
                 "scale": "pixel / 255",
                 "layout": "nchw",
             },
-            "classes": list(inputs.gate.classes),
+            "classes": list(inputs.data.gate.classes),
         },
     )
 
@@ -248,22 +277,20 @@ def _dense_facts(inputs: Inputs, shop: Workshop) -> Any:  # noqa: ANN401 # pydan
     }
 
 
-def _step_facts(policy: Policy, climbed: Climb) -> Any:  # noqa: ANN401 # pydantic validates it
+def _step_facts(policy: Policy, climbed: Climb, beside: Advisories) -> Any:  # noqa: ANN401 # pydantic validates it
     steps = {step.candidate: step for step in climbed.verdict.steps}
     return [
         {
-            "ratio": rung.candidate.ratio,
-            "candidate": rung.sha256,
+            **step_fields(policy, steps[rung.sha256], advisories=beside),
+            "file": rung.file.relative_to(rung.file.parents[2]).as_posix(),
             "params": rung.candidate.cost.params,
             "macs": rung.candidate.cost.macs,
             "size_bytes": rung.size_bytes,
             "tune_accuracy": rung.tune_accuracy,
             "self_test_difference": rung.candidate.difference,
             "parity": dict(rung.parity),
+            "precision": "fp32",
             "epochs": [dict(epoch) for epoch in rung.epochs],
-            "outcome": steps[rung.sha256].outcome.value,
-            "binding": steps[rung.sha256].binding.shift,
-            "cells": cell_reports(policy, steps[rung.sha256]),
         }
         for rung in climbed.rungs
     ]

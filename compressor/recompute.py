@@ -5,59 +5,28 @@ the network, the images, or the framework that they ran in.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import zip_longest
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any, Final
-
-import numpy as np
 
 from compressor.attestation import Digests
 from compressor.differences import differences, short
-from compressor.report import Report, cell_reports, verdict_fields, verdict_on
+from compressor.records import Finding, Records, at, read_json
+from compressor.recount import planned_looks, recounted
+from compressor.report import step_fields, verdict_fields, verdict_on
+from compressor.report_schema import StepReport
 from compressor.runs import RunFolder
-from gates import (
-    Accepted,
-    Counts,
-    DrawCounts,
-    Evidence,
-    FlipCounts,
-    Outcome,
-    PairedCounts,
-    Verdict,
-    VerdictError,
-    flips,
-    paired,
-    paired_draws,
-)
-from policies import FolderRule, Policy
+from gates import Accepted, Outcome, Verdict, VerdictError
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that does not hold."""
-
-    file: str
-    """Its name in the run folder."""
-    what: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Records:
-    """What a run says of itself, read."""
-
-    plan: Mapping[str, Any]
-    plan_digest: str
-    policy: Policy
-    evidence: tuple[Evidence, ...]
-    report: Report
+_BESIDE: Final = {"calibration", "worst_class"}
+"""Fields of a cell that nothing hangs on; they are not computed again."""
 
 
 def checked(run: RunFolder, records: Records, digests: Digests) -> Iterator[Finding]:
     """What does not follow from what it should; ``digests`` are of the files that are there."""
     yield from _plan(records)
-    yield from _stamps(run, records, digests)
+    yield from _use(run, records)
+    if records.report.job == "compress":
+        yield from _stamps(run, records, digests)
     yield from _order(records)
     try:
         verdict = verdict_on(records.policy, records.evidence, end=records.report.ladder_end)
@@ -66,11 +35,11 @@ def checked(run: RunFolder, records: Records, digests: Digests) -> Iterator[Find
         return
     yield from _verdict(records, verdict)
     yield from _artifact(records, verdict, digests)
-    for item in records.evidence:
-        yield from _images(records, item)
-        yield from _answers(run, item, digests)
-    for index, _ in enumerate(records.report.steps):
-        yield from _candidate(run, records, index, digests)
+    yield from recounted(run, records, digests)
+    for step in records.report.steps:
+        yield from _candidate(run, records, step, digests)
+    if records.report.job == "gate":
+        yield from _brought(records, digests)
 
 
 def _plan(records: Records) -> Iterator[Finding]:
@@ -82,28 +51,48 @@ def _plan(records: Records) -> Iterator[Finding]:
             what=f"its digest is {records.plan_digest}; the report's plan_digest is "
             f"{report.plan_digest}",
         )
-    planned = {name: plan.get(name) for name in ("policy", "alpha", "rules")}
     own = {
         "policy": {"name": policy.name, "digest": policy.digest()},
         "alpha": policy.alpha,
+        "method": policy.method,
         "rules": [rule.id for rule in policy.shifts],
+        "looks": planned_looks(records),
     }
-    for line in differences(own, planned):
+    for line in differences(own, {name: plan.get(name) for name in own}):
         yield Finding(file="policy.json", what=f"does not go with plan.lock: {line}")
-    planned = {name: plan.get(name) for name in ("provider", "versions")}
-    planned |= {name: _at(plan, "model", name) for name in ("source", "sha256")}
     told = {
+        "job": report.job,
         "provider": report.provider,
         "versions": report.versions,
         "source": report.dense.source,
         "sha256": report.dense.sha256,
     }
+    planned = {name: plan.get(name) for name in ("job", "provider", "versions")}
+    dense = "model" if report.job == "compress" else "dense"
+    planned |= {name: at(plan, dense, name) for name in ("source", "sha256")}
     for line in differences(told, planned):
         yield Finding(file="report.json", what=f"does not go with plan.lock: {line}")
 
 
+def _use(run: RunFolder, records: Records) -> Iterator[Finding]:
+    """What the report says of the use of the images is what the policy and the run's note say."""
+    reuse, policy = records.report.reuse, records.policy.reuse
+    noted = at(read_json(run.use), "entry")
+    if (told := None if reuse is None else reuse.entry) != noted:
+        yield Finding(
+            file=run.use.name,
+            what=f"has the ledger's entry {short(noted)}; the report has {short(told)}",
+        )
+    allowed = None if policy is None else policy.releases
+    if reuse is not None and reuse.releases != allowed:
+        yield Finding(
+            file="report.json",
+            what=f"reuse.releases is {short(reuse.releases)}; it should be {short(allowed)}",
+        )
+
+
 def _stamps(run: RunFolder, records: Records, digests: Digests) -> Iterator[Finding]:
-    """Every network carries the digest of the plan in its metadata, as text."""
+    """Every network that was made here carries the digest of the plan in its metadata, as text."""
     for name in sorted(digests):
         if not name.endswith(".onnx"):
             continue
@@ -114,56 +103,66 @@ def _stamps(run: RunFolder, records: Records, digests: Digests) -> Iterator[Find
 
 
 def _order(records: Records) -> Iterator[Finding]:
-    """Every rule, ratio by ratio, from the plan's first ratio on; none left out, none before."""
-    ratios = records.plan.get("ratios")
+    """Every rule, candidate by candidate, from the plan's first on; no candidate is left out.
+
+    Where a violation may end the measuring, rules may be missing; whether they may in this case,
+    the verdict tells.
+    """
     rules = [rule.id for rule in records.policy.shifts]
-    planned = [(r, rule) for r in (ratios if isinstance(ratios, list) else []) for rule in rules]
-    found = [(item.ratio, item.shift) for item in records.evidence]
-    for number, (line, wanted) in enumerate(zip_longest(found, planned[: len(found)]), start=1):
-        if line != wanted:
-            told = "nothing" if wanted is None else f"{wanted[1]} at ratio {wanted[0]}"
-            yield Finding(
-                file="evidence.jsonl",
-                what=f"line {number} is of {line[1]} at ratio {line[0]}, where the plan has {told}",
-            )
+    planned = [
+        (at(entry, "name"), at(entry, "position"), at(entry, "ratio"), rule)
+        for entry in _sequence(records)
+        for rule in rules
+    ]
+    step = len(rules) if records.policy.method != "fixed" else 1
+    done = 0
+    for number, item in enumerate(records.evidence, start=1):
+        # Up to the end of this candidate's rules, and, once it has some, of the next one's.
+        until = (-(-done // step) + 1) * step
+        line = (item.name, item.position, item.ratio, item.shift)
+        window = planned[done:until]
+        if line not in window:
+            wanted = f"{window[0][3]} of {window[0][0]}" if window else "nothing"
+            told = f"line {number} is of {item.shift} of {item.name}, where the plan has {wanted}"
+            yield Finding(file="evidence.jsonl", what=told)
             return
-    if len(found) % len(rules):
-        yield Finding(
-            file="evidence.jsonl",
-            what=f"ends with {found[-1][1]}, before the last rule of ratio {found[-1][0]}",
-        )
+        done += window.index(line) + 1
+
+
+def _sequence(records: Records) -> list[object]:
+    sequence = records.plan.get("sequence")
+    return sequence if isinstance(sequence, list) else []
 
 
 def _verdict(records: Records, verdict: Verdict) -> Iterator[Finding]:
     """The report's verdict, and all that was computed for it, is what the evidence gives."""
     policy, report = records.policy, records.report
+    fields = (step_fields(policy, step) for step in verdict.steps)
+    steps = [
+        _judged({**step, "cells": [cell.model_dump(mode="json") for cell in step["cells"]]})
+        for step in fields
+    ]
     wanted: dict[str, Any] = {
         **verdict_fields(policy, verdict),
         "artifact_sha256": verdict.candidate if isinstance(verdict, Accepted) else None,
-        "steps": [
-            {
-                "ratio": step.ratio,
-                "candidate": step.candidate,
-                "outcome": step.outcome.value,
-                "binding": step.binding.shift,
-                "cells": [c.model_dump(mode="json") for c in cell_reports(policy, step)],
-            }
-            for step in verdict.steps
-        ],
+        "steps": steps,
     }
     found = report.model_dump(mode="json")
-    steps = [{name: step[name] for name in step.keys() & _JUDGED} for step in found["steps"]]
-    shown = {name: found[name] for name in wanted} | {"steps": steps}
+    names = set(steps[0]) if steps else {"cells"}
+    told = [_judged({name: step[name] for name in names}) for step in found["steps"]]
+    shown = {name: found[name] for name in wanted} | {"steps": told}
     for line in differences(shown, json.loads(json.dumps(wanted))):
         yield Finding(file="report.json", what=line)
     stopped = bool(verdict.steps) and verdict.steps[-1].outcome is not Outcome.ACCEPTED
     if stopped != (report.ladder_end is None):
-        told = "the gate stopped the ladder" if stopped else "the gate did not stop the ladder"
-        yield Finding(file="report.json", what=f"ladder_end is {short(report.ladder_end)}; {told}")
+        what = "the gate stopped the ladder" if stopped else "the gate did not stop the ladder"
+        yield Finding(file="report.json", what=f"ladder_end is {short(report.ladder_end)}; {what}")
 
 
-_JUDGED: Final = {"ratio", "candidate", "outcome", "binding", "cells"}
-"""Fields of a step that the verdict alone decides."""
+def _judged(step: dict[str, Any]) -> dict[str, Any]:
+    """A step without what nothing hangs on."""
+    cells = [{k: v for k, v in cell.items() if k not in _BESIDE} for cell in step["cells"]]
+    return {**step, "cells": cells}
 
 
 def _artifact(records: Records, verdict: Verdict, digests: Digests) -> Iterator[Finding]:
@@ -174,16 +173,39 @@ def _artifact(records: Records, verdict: Verdict, digests: Digests) -> Iterator[
         yield from _file("dense.onnx", digests, dense)
 
 
-def _candidate(run: RunFolder, records: Records, index: int, digests: Digests) -> Iterator[Finding]:
+def _brought(records: Records, digests: Digests) -> Iterator[Finding]:
+    """The models that were handed in are those of the plan, byte for byte, judged or not."""
+    for index, entry in enumerate(_sequence(records)):
+        yield from _file(f"{_folder(index)}/model.onnx", digests, _text(at(entry, "sha256")))
+    source = _text(at(records.plan, "dense", "source"))
+    if _is_onnx(source):
+        yield from _file("dense.onnx", digests, _text(at(records.plan, "dense", "sha256")))
+
+
+def _candidate(
+    run: RunFolder, records: Records, step: StepReport, digests: Digests
+) -> Iterator[Finding]:
     """The files of a candidate are those that its record and the report tell of."""
-    step = records.report.steps[index]
-    folder = run.candidate(step.ratio)
-    name = folder.relative_to(run.path).as_posix()
-    record = read_json(folder / "candidate.json")
+    folder = _folder(step.position) if step.ratio is None else f"candidates/{step.ratio:.3f}"
+    if step.file != f"{folder}/model.onnx":
+        told = f"{step.name} is said to be in {step.file}; it should be in {folder}/model.onnx"
+        yield Finding(file="report.json", what=told)
+    record = read_json(run.path / folder / "candidate.json")
     if not isinstance(record, dict):
-        yield Finding(file=f"{name}/candidate.json", what="is missing, or not what a run writes")
+        yield Finding(file=f"{folder}/candidate.json", what="is missing, or not what a run writes")
         return
-    wanted = {
+    wanted = _made(step) if records.report.job == "compress" else _handed_in(step, record)
+    for line in differences({key: record.get(key) for key in wanted}, wanted):
+        yield Finding(file=f"{folder}/candidate.json", what=line)
+    yield from _file(f"{folder}/model.onnx", digests, step.candidate)
+    if records.report.job == "compress":
+        weights = _text(record.get("weights_sha256"))
+        yield from _file(f"{folder}/weights.safetensors", digests, weights)
+
+
+def _made(step: StepReport) -> dict[str, object]:
+    """What the record of a candidate holds that was made here."""
+    return {
         "ratio": step.ratio,
         "params": step.params,
         "macs": step.macs,
@@ -193,10 +215,20 @@ def _candidate(run: RunFolder, records: Records, index: int, digests: Digests) -
         "epochs": step.epochs,
         "sha256": step.candidate,
     }
-    for line in differences({key: record.get(key) for key in wanted}, wanted):
-        yield Finding(file=f"{name}/candidate.json", what=line)
-    yield from _file(f"{name}/model.onnx", digests, step.candidate)
-    yield from _file(f"{name}/weights.safetensors", digests, record.get("weights_sha256"))
+
+
+def _handed_in(step: StepReport, record: dict[str, Any]) -> dict[str, object]:
+    """What the record of a candidate holds that was handed in; an ONNX file is judged as it is."""
+    source = record.get("source")
+    return {
+        "name": step.name,
+        "position": step.position,
+        "params": step.params,
+        "precision": step.precision,
+        "parity": step.parity,
+        "sha256": step.candidate,
+        "source_sha256": step.candidate if _is_onnx(source) else record.get("source_sha256"),
+    }
 
 
 def _file(name: str, digests: Digests, wanted: str | None) -> Iterator[Finding]:
@@ -211,66 +243,15 @@ def _file(name: str, digests: Digests, wanted: str | None) -> Iterator[Finding]:
         yield Finding(file=name, what=f"its sha256 is {found}; it should be {wanted}")
 
 
-def _images(records: Records, item: Evidence) -> Iterator[Finding]:
-    """The evidence is on the images that the plan has for its rule."""
-    own = [r.id for r in records.policy.shifts if isinstance(r, FolderRule)]
-    if item.shift in own:
-        place: tuple[str, ...] = ("fields", item.shift)
-        images, n = (_at(records.plan, *place, key) for key in ("digest", "images"))
-    else:
-        images, n = (_at(records.plan, "data", key) for key in ("gate", "gate_images"))
-    if (item.images, item.counts.n) != (images, n):
-        yield Finding(
-            file="evidence.jsonl",
-            what=f"{item.shift} at ratio {item.ratio} is on {item.counts.n} images of digest "
-            f"{item.images}; the plan has {n} of {images}",
-        )
+def _folder(position: int) -> str:
+    """Where a candidate lies that was handed in."""
+    return f"candidates/{position + 1:02d}"
 
 
-def _answers(run: RunFolder, item: Evidence, digests: Digests) -> Iterator[Finding]:
-    """The counts are those of the answers that were kept."""
-    files = [run.answers(sha256, item.shift) for sha256 in (item.dense, item.candidate)]
-    names = [file.relative_to(run.path).as_posix() for file in files]
-    for name in names:
-        if name not in digests:
-            yield Finding(file=name, what="is missing")
-    if not digests.keys() >= set(names):
-        return
-    try:
-        counts = _counted(item.counts, *files)
-    # A damaged header can be wrong in every way that text can be.
-    except (ValueError, IndexError, TypeError, SyntaxError, OSError) as error:
-        yield Finding(file=names[1], what=f"or {names[0]} cannot be counted: {error}")
-        return
-    if counts != item.counts:
-        yield Finding(
-            file=names[1],
-            what=f"with {names[0]} gives {counts}; evidence.jsonl has {item.counts}",
-        )
+def _is_onnx(source: object) -> bool:
+    return isinstance(source, str) and source.endswith(".onnx")
 
 
-def _counted(kind: Counts, dense: Path, pruned: Path) -> Counts:
-    # Mapped, so that a header that asks for more than the file has is an error at once.
-    first, second = (np.load(path, mmap_mode="r") for path in (dense, pruned))
-    match kind:
-        case PairedCounts():
-            return paired(first[:, 0], second[:, 0])
-        case DrawCounts():
-            return paired_draws(first, second)
-        case FlipCounts():
-            return flips(first, second)
-
-
-def read_json(path: Path) -> object:
-    """What the file holds; None if it is missing or no JSON."""
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-
-
-def _at(plan: Mapping[str, Any], *keys: str) -> object:
-    value: object = plan
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
+def _text(value: object) -> str:
+    """The value as a digest would be written; what is none is no file's."""
+    return value if isinstance(value, str) else "not told"

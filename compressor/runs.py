@@ -13,15 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from compressor.files import digest, write_atomically
 from compressor.wording import few
 from gates import Evidence
+from gates.answers import Answers
 
 _VERSIONED: Final = (
     "compressor", "torch", "torchvision", "torch-pruning", "numpy", "scipy", "pillow", "onnx",
@@ -31,9 +31,6 @@ _EVIDENCE: Final = TypeAdapter(Evidence)
 
 Plan = Mapping[str, object]
 """What ``plan.lock`` holds: JSON values by name, nested."""
-
-Answers = NDArray[Any]
-"""What a model answered: whether it was right, bool [n draws], or just the class, int64 [n]."""
 
 
 class RunError(ValueError):
@@ -67,19 +64,28 @@ class RunFolder:
         return self.path / "evidence.jsonl"
 
     @property
+    def use(self) -> Path:
+        """Which line of the ledger of the gate's images is this run's."""
+        return self.path / "use.json"
+
+    @property
     def report(self) -> Path:
         return self.path / "report.json"
 
-    def candidate(self, ratio: float) -> Path:
+    def candidate(self, name: str) -> Path:
         """Folder of one candidate."""
-        return self.path / "candidates" / f"{ratio:.3f}"
+        return self.path / "candidates" / name
 
-    def answers(self, sha256: str, rule: str) -> Path:
-        """What the file with this digest answered under the rule with this id.
+    def answers(self, sha256: str, measurement: str) -> Path:
+        """What the file with this digest answered to the gate's images under this distribution.
 
         By digest, so that a candidate that is made again never inherits another file's answers.
         """
-        return self.path / "answers" / sha256[:16] / f"{rule}.npy"
+        return self.path / "answers" / sha256[:16] / f"{measurement}.npy"
+
+    def rehearsal(self, sha256: str, measurement: str) -> Path:
+        """The same for images that are not the gate's."""
+        return self.path / "rehearsal" / sha256[:16] / f"{measurement}.npy"
 
 
 @contextmanager
@@ -117,7 +123,7 @@ def lock_plan(run: RunFolder, plan: Plan) -> str:
     Raises:
         RunError: the folder belongs to another job; says what differs.
     """
-    text = json.dumps(plan, indent=2, sort_keys=True) + "\n"
+    text = _plan_text(plan)
     if run.plan.exists():
         differing = _differences(_read_plan(run), json.loads(text))
         if differing:
@@ -128,6 +134,11 @@ def lock_plan(run: RunFolder, plan: Plan) -> str:
     else:
         write_atomically(run.plan, text.encode())
     return digest(text)
+
+
+def plan_digest(plan: Plan) -> str:
+    """What ``lock_plan`` returns, before there is a folder."""
+    return digest(_plan_text(plan))
 
 
 def versions() -> dict[str, str]:
@@ -163,10 +174,19 @@ def write_evidence(run: RunFolder, evidence: Sequence[Evidence]) -> None:
 
 
 def read_answers(path: Path) -> Answers | None:
-    """Saved answers; None when there are none yet."""
+    """Saved answers; None when there are none yet.
+
+    Raises:
+        RunError: there is a file that holds none.
+    """
     if not path.exists():
         return None
-    answers: Answers = np.load(path)
+    try:
+        answers: Answers = np.load(path)
+    except (ValueError, EOFError, OSError) as error:
+        raise RunError(
+            f"{path} is damaged ({error}); delete it, and it is measured again"
+        ) from error
     return answers
 
 
@@ -185,6 +205,10 @@ def _check_own(path: Path) -> None:
             f"{path} holds {few(foreign)}, and no plan.lock: it is not the folder of a run; give "
             "an empty or a new one with --run"
         )
+
+
+def _plan_text(plan: Plan) -> str:
+    return json.dumps(plan, indent=2, sort_keys=True) + "\n"
 
 
 def _read_plan(run: RunFolder) -> object:

@@ -14,7 +14,7 @@ from compressor.attestation import SUMS, bill_of_materials, statement, sums
 from compressor.files import digest_of, sha256_of, write_atomically
 from compressor.junit import junit_xml
 from compressor.render import markdown
-from compressor.report import Report
+from compressor.report_schema import Report
 from compressor.runs import RunFolder
 
 ATTESTATION: Final = "attestation.json"
@@ -35,7 +35,9 @@ COVERED: Final = (
     "plan.lock",
     "policy.json",
     "evidence.jsonl",
+    "use.json",
     "answers/*/*.npy",
+    "rehearsal/*/*.npy",
     "candidates/*/candidate.json",
     "candidates/*/model.onnx",
     "candidates/*/weights.safetensors",

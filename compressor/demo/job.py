@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from compressor.demo.network import DEMO_TRAINING, sign_net
 from compressor.demo.signs import CLASSES, draw
 from compressor.files import atomic_path, digest, write_atomically
-from compressor.ladder import Watch
 from compressor.training.batches import LabelledImages, accuracy
 from compressor.training.retrain import TrainingProgress, retrain
+from compressor.watch import Watch
 
 IMAGES: Final = 10_000
 """Drawn for training, and as many, with another seed, for the gate."""

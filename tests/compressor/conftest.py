@@ -4,13 +4,15 @@ import datetime as dt
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from torch import nn
 
-from compressor.report import Report, StepReport, cell_reports, verdict_fields
-from gates import Evidence, PairedCounts, Step, Undecided, Verdict, judge
-from policies import Policy, ShiftRule, Waiver
+from compressor.report import step_fields, verdict_fields
+from compressor.report_schema import Report, StepReport
+from gates import Accepted, Evidence, PairedCounts, Step, Undecided, Verdict, judge
+from policies import Method, Policy, ShiftRule, Waiver
 
 USER_CODE = """
 import argparse
@@ -90,20 +92,42 @@ def _counts(drop: float) -> PairedCounts:
 
 
 def _step_report(policy: Policy, step: Step) -> StepReport:
+    """Of a candidate that was made here; of one that was brought, less is known."""
+    made = step.ratio is not None
+    folder = f"{step.ratio:.3f}" if made else f"{step.position + 1:02d}"
     return StepReport(
-        ratio=step.ratio,
-        candidate=step.candidate,
+        **step_fields(policy, step),
+        file=f"candidates/{folder}/model.onnx",
         params=900,
-        macs=900,
+        macs=900 if made else None,
         size_bytes=900,
-        tune_accuracy=0.9,
-        self_test_difference=0.0,
-        parity={},
+        tune_accuracy=0.9 if made else None,
+        self_test_difference=0.0 if made else None,
+        parity={} if made else None,
+        precision="fp32" if made else "int8",
         epochs=[],
-        outcome=step.outcome.value,
-        binding=step.binding.shift,
-        cells=cell_reports(policy, step),
     )
+
+
+def _evidence(
+    policy: Policy, rows: Mapping[float, Sequence[float]], *, job: Literal["compress", "gate"]
+) -> list[Evidence]:
+    """Fewer drops than rules are those of a candidate that was measured no further."""
+    return [
+        Evidence(
+            candidate=f"sha256-of-{ratio}",
+            dense="dense",
+            name=f"ratio {ratio:.2f}" if job == "compress" else f"net-{position}.onnx",
+            position=position,
+            ratio=ratio if job == "compress" else None,
+            shift=rule.id,
+            images="gate",
+            look=1,
+            counts=_counts(drop),
+        )
+        for position, (ratio, row) in enumerate(rows.items())
+        for rule, drop in zip(policy.shifts, row, strict=False)
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -115,6 +139,7 @@ def rules() -> Callable[..., Policy]:
         advisory: Sequence[str] = (),
         waived: Sequence[str] = (),
         min_images: int = 100,
+        method: Method = "fixed",
     ) -> Policy:
         names = dict.fromkeys(enforced, True) | dict.fromkeys(advisory, False)
         return Policy(
@@ -122,6 +147,7 @@ def rules() -> Callable[..., Policy]:
             name="test",
             summary="For tests.",
             alpha=0.05,
+            method=method,
             min_images=min_images,
             shifts=tuple(
                 ShiftRule(name=n, severity=3, tolerance=0.04, reason="because", enforced=enforced)
@@ -138,45 +164,41 @@ def rules() -> Callable[..., Policy]:
 
 @pytest.fixture(scope="session")
 def reported() -> Callable[..., Report]:
-    """The report of what a policy makes of the observed drops, in its order, by ratio."""
+    """The report of what a policy makes of the observed drops, in its order, by ratio.
+
+    In a job of the kind ``gate`` the candidates have names in place of the ratios.
+    """
 
     def report(
-        policy: Policy, drops: Mapping[float, Sequence[float]], /, **changed: object
+        policy: Policy,
+        drops: Mapping[float, Sequence[float]],
+        /,
+        *,
+        job: Literal["compress", "gate"] = "compress",
+        **changed: object,
     ) -> Report:
-        evidence = [
-            Evidence(
-                candidate=f"sha256-of-{ratio}",
-                dense="dense",
-                ratio=ratio,
-                shift=rule.id,
-                images="gate",
-                counts=_counts(drop),
-            )
-            for ratio, row in drops.items()
-            for rule, drop in zip(policy.shifts, row, strict=True)
-        ]
+        evidence = _evidence(policy, drops, job=job)
         verdict: Verdict = Undecided(steps=(), reasons=("no width fits",), images_needed=None)
         if evidence:
             verdict = judge(policy, evidence)
-        fields = verdict_fields(policy, verdict)
         made = Report(
-            **fields,
+            job=job,
+            **verdict_fields(policy, verdict),
             plan_digest="digest-of-the-plan",
-            artifact_sha256=f"sha256-of-{fields['accepted_ratio']}"
-            if fields["accepted_ratio"]
-            else None,
+            artifact_sha256=verdict.candidate if isinstance(verdict, Accepted) else None,
             ladder_end=None,
             dense={
                 "source": "model.pt",
                 "sha256": "dense",
                 "params": 1000,
-                "macs": 1000,
+                "macs": 1000 if job == "compress" else None,
                 "size_bytes": 1000,
-                "tune_accuracy": 0.9,
+                "tune_accuracy": 0.9 if job == "compress" else None,
             },
             steps=[_step_report(policy, step) for step in verdict.steps],
             left_alone=[],
             latency=[],
+            forward_passes={"dense": 2000, "candidates": 4000},
             provider="CPUExecutionProvider",
             versions={"python": "3.12.0", "torch": "2.11.0"},
             command="compress model.pt --policy test",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from compressor.annotations import MOST, Annotation, annotations, command
-from compressor.report import Report
+from compressor.report_schema import Report
 from policies import Policy
 
 SAFE, UNCLEAR, UNSAFE = 0.0, 0.04, 0.2
@@ -61,13 +61,29 @@ def test_where_a_model_is_released_nothing_is_more_than_a_notice(
         ("notice", "fog-3: violated"),
         ("notice", "frost-3: undecided (advisory)"),
     ]
-    assert annotations(report)[1].message.startswith("at ratio 0.40 the drop on fog-3")
+    assert annotations(report)[1].message.startswith("ratio 0.40: the drop on fog-3")
 
 
 def test_why_the_ladder_ended_is_told(reported: Reported, rules: Rules) -> None:
     report = reported(rules("fog"), {0.3: (SAFE,)}, ladder_end="all were accepted")
     (only,) = annotations(report)
     assert only.message.endswith(" Larger ratios: all were accepted")
+
+
+def test_candidates_that_were_brought_are_called_by_their_names(
+    reported: Reported, rules: Rules
+) -> None:
+    rows = {0.1: (SAFE,), 0.2: (SAFE,), 0.3: (UNSAFE,)}
+    report = reported(rules("fog"), rows, job="gate")
+    assert lines(report) == [
+        ("notice", "ACCEPTED: net-1.onnx under test"),
+        ("notice", "fog-3: violated"),
+    ]
+    assert annotations(report)[1].message.startswith("net-2.onnx: the drop on fog-3")
+    rejected = reported(rules("fog"), {0.1: (UNSAFE,)}, job="gate")
+    assert lines(rejected)[0] == ("error", "REJECTED under test: no candidate was accepted")
+    (only,) = annotations(reported(rules("fog"), {0.1: (SAFE,)}, job="gate", ladder_end="the end"))
+    assert only.message.endswith(" Other candidates: the end")
 
 
 def test_where_nothing_was_measured_the_verdict_says_why(reported: Reported, rules: Rules) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from compressor.ci import SUMMARY_BYTES, announce, fitted, outputs, refuse
 from compressor.render import markdown
-from compressor.report import Report
+from compressor.report_schema import Report
 from policies import Policy
 
 
@@ -52,6 +52,7 @@ def test_summary_outputs_and_annotations_are_the_reports(report: Report, tmp_pat
     assert read_outputs((tmp_path / "output").read_bytes()) == {
         "verdict": "accepted",
         "exit-code": "0",
+        "accepted-name": "ratio 0.30",
         "accepted-ratio": "0.3",
         "run": str(tmp_path / "run"),
     }
@@ -62,11 +63,11 @@ def test_a_refusal_is_an_error_on_one_line() -> None:
     assert said == "::error title=compress::line 3: a, b%0Aline 4: c"
 
 
-def test_without_a_release_the_ratio_is_empty(
+def test_without_a_release_name_and_ratio_are_empty(
     reported: Callable[..., Report], rules: Callable[..., Policy]
 ) -> None:
     values = read_outputs(outputs(reported(rules("fog"), {0.3: (0.2,)}), Path("/run")))
-    assert values["accepted-ratio"] == ""
+    assert (values["accepted-name"], values["accepted-ratio"]) == ("", "")
     assert (values["verdict"], values["exit-code"]) == ("rejected", "3")
 
 
@@ -74,7 +75,7 @@ def test_without_a_release_the_ratio_is_empty(
 def test_no_folder_adds_an_output(report: Report, name: str) -> None:
     values = read_outputs(outputs(report, Path("/runs") / name))
     assert values["run"] == f"/runs/{name}"
-    assert len(values) == 4
+    assert len(values) == 5
 
 
 def test_a_folder_whose_name_is_no_text_is_told_as_it_is(report: Report) -> None:

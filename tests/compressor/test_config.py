@@ -26,6 +26,7 @@ data:
   train: {npz: train.npz}
   tune: {from: train, fraction: 0.2}
   gate: {torchvision: MNIST, root: /sets, split: test}
+  ledger: uses/holdout.jsonl
 retrain:
   {recipe: halving, epochs: 3, lr: 0.1, batch_size: 64, weight_decay: 0, momentum: 0.8,
    distill: 1.0, augment: [crop], amp: false}
@@ -53,6 +54,7 @@ def test_every_field_can_be_given(tmp_path: Path) -> None:
     assert project.data.gate == TorchvisionSource(
         torchvision="MNIST", root=Path("/sets"), split="test"
     )
+    assert project.data.ledger == tmp_path / "uses" / "holdout.jsonl"
     assert project.search.ratios == (0.25, 0.5)
     assert project.retrain.augment == ("crop",)
     assert project.seed == 7
@@ -62,6 +64,7 @@ def test_input_and_data_are_enough(project: Project) -> None:
     assert project.retrain.epochs >= 1
     assert project.search.ratios[0] == 0.1
     assert project.data.tune.fraction == 0.1
+    assert project.data.ledger is None
 
 
 @pytest.mark.parametrize(
@@ -172,8 +175,10 @@ def test_a_source_is_replaced_as_a_whole(project: Project, tmp_path: Path) -> No
 
 
 def test_paths_in_settings_start_at_the_given_folder(project: Project) -> None:
-    changed = override(project, ["data.gate.folder=other"], folder=Path("/elsewhere"))
+    settings = ["data.gate.folder=other", "data.ledger=uses.jsonl"]
+    changed = override(project, settings, folder=Path("/elsewhere"))
     assert changed.data.gate == FolderSource(folder=Path("/elsewhere/other"))
+    assert changed.data.ledger == Path("/elsewhere/uses.jsonl")
     assert changed.data.train == project.data.train
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from junitparser import Error, Failure, JUnitXml, Skipped, TestSuite
 
 from compressor.junit import junit_xml
-from compressor.report import Report
+from compressor.report_schema import Report
 from policies import Policy
 
 SAFE, UNCLEAR, UNSAFE = 0.0, 0.04, 0.2
@@ -100,7 +100,7 @@ def test_a_finding_has_the_sentence_of_the_report_as_message_and_as_text(
     told = {case.name: case.result[0] for case in suite if case.result}
     assert told["snow-3"].message == told["snow-3"].text == report.reasons[0]
     assert "the drop on snow-3 is 20.0 %" in report.reasons[0]
-    assert told["frost-3"].message.startswith("at ratio 0.30 the drop on frost-3 is 4.0 %")
+    assert told["frost-3"].message.startswith("ratio 0.30: the drop on frost-3 is 4.0 %")
 
 
 def test_what_a_larger_ratio_met_does_not_make_a_release_red(
@@ -116,6 +116,38 @@ def test_what_a_larger_ratio_met_does_not_make_a_release_red(
         "snow-3": (Skipped, "not released"),
         "frost-3": (Skipped, "advisory"),
     }
+
+
+def test_a_rule_that_was_not_measured_is_skipped_and_says_why(
+    reported: Reported, rules: Rules
+) -> None:
+    policy = rules("fog", "snow", "blur", method="looks")
+    report = reported(policy, {0.2: (SAFE, SAFE, SAFE), 0.3: (UNSAFE,)})
+    _, suite = suites(report)
+    assert findings(suite) == {
+        "fog-3": (Skipped, "not released"),
+        "snow-3": (Skipped, "not measured"),
+        "blur-3": (Skipped, "not measured"),
+    }
+    told = {case.name: case.result[0].message for case in suite}
+    assert told["snow-3"] == "not measured: a violation had decided"
+    (alone,) = suites(reported(policy, {0.2: (UNSAFE,)}))
+    assert (alone.tests, alone.failures, alone.skipped) == (3, 1, 2)
+
+
+def test_a_candidate_that_was_brought_has_its_name_and_no_ratio(
+    reported: Reported, policy: Policy
+) -> None:
+    first, second = suites(
+        reported(policy, {0.1: (SAFE, SAFE, SAFE), 0.2: (UNSAFE, SAFE, SAFE)}, job="gate")
+    )
+    assert [first.name, second.name] == ["test: net-0.onnx", "test: net-1.onnx"]
+    properties = {item.name: item.value for item in second.properties()}
+    assert properties["candidate"] == "net-1.onnx"
+    assert properties["job"] == "gate"
+    assert "ratio" not in properties
+    assert findings(first) == {"fog-3": None, "snow-3": None, "frost-3": None}
+    assert findings(second)["fog-3"] == (Skipped, "not released")
 
 
 @pytest.mark.parametrize(("snow", "code"), [(SAFE, 0), (UNCLEAR, 4), (UNSAFE, 3)])
@@ -182,13 +214,17 @@ def test_properties_say_what_the_verdict_rests_on(reported: Reported, policy: Po
     (suite,) = suites(report)
     properties = {item.name: item.value for item in suite.properties()}
     assert properties == {
+        "candidate": "ratio 0.30",
         "ratio": "0.3",
         "candidate sha256": "sha256-of-0.3",
+        "job": "compress",
         "verdict": "accepted",
         "exit code": "0",
         "policy": "test",
         "policy digest": policy.digest(),
+        "method": "fixed",
         "alpha": "0.05",
+        "alpha per release": "0.05",
         "plan digest": "digest-of-the-plan",
         "artifact sha256": "sha256-of-0.3",
         "version of python": "3.12.0",

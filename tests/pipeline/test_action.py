@@ -20,6 +20,9 @@ printf '%s\\n' "$@" >"$TOLD"
 exit "$CODE"
 """
 
+GATE = {"CANDIDATES": "small.onnx", "DENSE": "dense.onnx"}
+PRUNE = {"MODEL": "model.pt"}
+
 Ran = tuple[subprocess.CompletedProcess[str], list[str], str]
 """The process, the words that compress was given, and what is in GITHUB_OUTPUT."""
 
@@ -32,7 +35,9 @@ def action(tmp_path: Path) -> Callable[..., Ran]:
     (tools / "compress").write_text(FAKE)
     (tools / "compress").chmod(0o755)
 
-    def run(*, code: int = 0, verdict: str = "accepted", **inputs: str) -> Ran:
+    def run(
+        job: Mapping[str, str] = GATE, *, code: int = 0, verdict: str = "accepted", **inputs: str
+    ) -> Ran:
         told, output = tmp_path / "told", tmp_path / "output"
         environ = {
             "PATH": f"{tools}:{os.environ['PATH']}",
@@ -44,7 +49,7 @@ def action(tmp_path: Path) -> Callable[..., Ran]:
         }
         done = subprocess.run(
             ["bash", str(ACTION / "run.sh")],
-            env={**environ, "MODEL": "model.pt", "POLICY": "standard", **inputs},
+            env={**environ, "POLICY": "standard", **job, **inputs},
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -56,14 +61,15 @@ def action(tmp_path: Path) -> Callable[..., Ran]:
     return run
 
 
+@pytest.mark.parametrize("job", [GATE, PRUNE], ids=["gate", "prune"])
 @pytest.mark.parametrize(
     ("code", "verdict"),
     [(0, "accepted"), (3, "rejected"), (4, "undecided"), (1, ""), (2, ""), (5, ""), (130, "")],
 )
 def test_the_step_ends_as_compress_does(
-    action: Callable[..., Ran], code: int, verdict: str
+    action: Callable[..., Ran], job: Mapping[str, str], code: int, verdict: str
 ) -> None:
-    done, _, output = action(code=code, verdict=verdict)
+    done, _, output = action(job, code=code, verdict=verdict)
     assert done.returncode == code
     assert output.splitlines()[-1] == f"exit-code={code}"
 
@@ -73,6 +79,14 @@ def test_undecided_passes_where_it_is_asked_to(action: Callable[..., Ran]) -> No
     assert done.returncode == 0
     assert done.stdout.startswith("::warning title=compress-gate::undecided")
     assert output.splitlines()[-1] == "exit-code=4"
+
+
+def test_undecided_without_a_report_fails_even_where_undecided_passes(
+    action: Callable[..., Ran],
+) -> None:
+    done, _, output = action(code=4, verdict="", FAIL_ON_UNDECIDED="false")
+    assert done.returncode == 4
+    assert output.splitlines() == ["exit-code=4"]
 
 
 def test_a_rejection_fails_even_where_undecided_passes(action: Callable[..., Ran]) -> None:
@@ -86,23 +100,61 @@ def test_an_end_without_a_verdict_is_no_pass(action: Callable[..., Ran]) -> None
 
 
 @pytest.mark.parametrize(
-    ("inputs", "named"),
-    [({"MODEL": ""}, "model"), ({"POLICY": ""}, "policy"), ({"FAIL_ON_UNDECIDED": "no"}, "fail")],
+    ("inputs", "said"),
+    [
+        ({**GATE, "POLICY": ""}, "the input policy is empty"),
+        ({**PRUNE, "POLICY": ""}, "the input policy is empty"),
+        ({**GATE, "FAIL_ON_UNDECIDED": "no"}, "the input fail-on-undecided is true or false"),
+        ({}, "there is nothing to judge"),
+        ({"CANDIDATES": "\n\n"}, "there is nothing to judge"),
+        ({**GATE, "DENSE": ""}, "the input dense is empty"),
+        ({**GATE, "CANDIDATES": ""}, "the input candidates is empty"),
+        ({**GATE, "CANDIDATES": "\n\n"}, "the input candidates is empty"),
+        ({**GATE, **PRUNE}, "the input model is to be pruned"),
+        ({"CANDIDATES": "small.onnx", **PRUNE}, "the input model is to be pruned"),
+        ({"DENSE": "dense.onnx", **PRUNE}, "the input model is to be pruned"),
+    ],
 )
-def test_an_unusable_input_is_refused(
-    action: Callable[..., Ran], inputs: Mapping[str, str], named: str
+def test_unusable_inputs_are_refused_before_anything_runs(
+    action: Callable[..., Ran], inputs: Mapping[str, str], said: str
 ) -> None:
-    done, words, _ = action(**inputs)
+    done, words, output = action(inputs)
     assert done.returncode == 2
-    assert done.stdout.startswith(f"::error title=compress-gate::the input {named}")
-    assert words == []
+    assert done.stdout.startswith(f"::error title=compress-gate::{said}")
+    assert (words, output) == ([], "")
+
+
+def test_candidates_are_given_in_their_order_and_no_shell_reads_them(
+    action: Callable[..., Ran], tmp_path: Path
+) -> None:
+    done, words, _ = action(
+        CANDIDATES="$(touch pwned).onnx\n\n--help\na b*.onnx\n; touch pwned",
+        DENSE="--set `touch pwned`",
+        RUN="-a",
+        ARGUMENTS="--set\nseed=5",
+    )
+    assert done.returncode == 0
+    assert words == [
+        "gate",
+        "--dense=--set `touch pwned`",
+        "--policy=standard",
+        "--run=-a",
+        "--set",
+        "seed=5",
+        "--",
+        "$(touch pwned).onnx",
+        "--help",
+        "a b*.onnx",
+        "; touch pwned",
+    ]
+    assert not (tmp_path / "pwned").exists()
 
 
 def test_inputs_are_given_as_they_are_and_no_shell_reads_them(
     action: Callable[..., Ran], tmp_path: Path
 ) -> None:
     done, words, _ = action(
-        MODEL="--help",
+        {"MODEL": "--help"},
         POLICY="$(touch pwned); 'a b'.yaml",
         PROJECT="`touch pwned`",
         RUN="a; touch pwned",
@@ -124,9 +176,18 @@ def test_inputs_are_given_as_they_are_and_no_shell_reads_them(
     assert not (tmp_path / "pwned").exists()
 
 
-def test_empty_inputs_are_left_out(action: Callable[..., Ran]) -> None:
-    _, words, _ = action(PROJECT="", RUN="", ARGUMENTS="", FAIL_ON_UNDECIDED="")
-    assert words == ["run", "--policy=standard", "--", "model.pt"]
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        (GATE, ["gate", "--dense=dense.onnx", "--policy=standard", "--", "small.onnx"]),
+        (PRUNE, ["run", "--policy=standard", "--", "model.pt"]),
+    ],
+)
+def test_empty_inputs_are_left_out(
+    action: Callable[..., Ran], job: Mapping[str, str], words: list[str]
+) -> None:
+    empty = dict.fromkeys((*GATE, *PRUNE, "PROJECT", "RUN", "ARGUMENTS", "FAIL_ON_UNDECIDED"), "")
+    assert action({**empty, **job})[1] == words
 
 
 def test_no_step_pastes_an_input_into_a_script() -> None:
@@ -143,19 +204,21 @@ def test_every_output_of_the_action_is_one_of_its_step() -> None:
     content: dict[str, Any] = yaml.safe_load((ACTION / "action.yml").read_text())
     assert {name: output["value"] for name, output in content["outputs"].items()} == {
         name: f"${{{{ steps.gate.outputs.{name} }}}}"
-        for name in ("verdict", "exit-code", "accepted-ratio", "run")
+        for name in ("verdict", "exit-code", "accepted-name", "accepted-ratio", "run")
     }
 
 
 def test_examples_in_the_documentation_use_what_there_is() -> None:
     text = (ACTION.parents[2] / "docs" / "ci.md").read_text()
-    github, gitlab = map(yaml.safe_load, re.findall(r"```yaml\n(.*?)```", text, re.DOTALL))
+    examples = [yaml.safe_load(found) for found in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
     inputs = yaml.safe_load((ACTION / "action.yml").read_text())["inputs"]
-    (step,) = [s for s in github["jobs"]["gate"]["steps"] if s.get("id") == "gate"]
-    assert step["uses"] == f"./.github/actions/{ACTION.name}"
-    assert {name for name, said in inputs.items() if said.get("required")} <= step["with"].keys()
-    assert step["with"].keys() <= inputs.keys()
-    assert gitlab["gate"]["artifacts"]["reports"]["junit"].endswith("/junit.xml")
+    required = {name for name, said in inputs.items() if said.get("required")}
+    steps = [s for e in examples for s in e["jobs"]["gate"]["steps"] if "jobs" in e]
+    given = [s["with"].keys() for s in steps if s.get("uses") == f"./.github/actions/{ACTION.name}"]
+    assert [{"model"} & names or {"candidates", "dense"} & names for names in given] == [
+        {"candidates", "dense"}, {"model"},
+    ]  # fmt: skip
+    assert all(required <= names <= inputs.keys() for names in given)
 
 
 def test_github_is_told_what_the_report_says(

@@ -18,7 +18,7 @@ from in_toto_attestation.v1.statement_pb2 import Statement as StatementMessage
 
 from compressor.attestation import bill_of_materials, statement
 from compressor.files import sha256_of
-from compressor.report import Report
+from compressor.report_schema import Report
 from compressor.seal import covered
 
 Finished = Callable[[str], tuple[Path, Result]]

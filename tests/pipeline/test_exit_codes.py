@@ -9,7 +9,7 @@ import pytest
 from click.testing import Result
 
 from compressor.render import markdown, summary
-from compressor.report import Report
+from compressor.report_schema import Report
 
 EXPECTED = {
     "accepted": (0, "accepted", "ACCEPTED at ratio 0.40 under lenient"),
@@ -52,7 +52,7 @@ def test_a_file_is_released_if_and_only_if_it_was_accepted(finished: Finished, n
 
 def test_a_rejection_names_shift_drop_and_tolerance(finished: Finished) -> None:
     _, result = finished("rejected")
-    assert "at ratio 0.20 the drop on clean is" in result.stdout
+    assert "ratio 0.20: the drop on clean is" in result.stdout
     assert "10.0 %" in result.stdout
 
 

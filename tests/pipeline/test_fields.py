@@ -14,11 +14,12 @@ from click.testing import Result
 from numpy.typing import NDArray
 from PIL import Image
 
-from compressor.report import Report
+from compressor.report_schema import Report
 from compressor.runs import RunFolder, read_evidence
 from compressor.seal import seal
 from gates import DrawCounts, FlipCounts, PairedCounts
-from gates.measure import predicted_classes, right_answers
+from gates.answers import ANSWER, UNLABELLED_ANSWER, Answers
+from gates.measure import labelled_answers, unlabelled_answers
 from gates.shifts import definition
 from policies import load_policy
 
@@ -89,6 +90,11 @@ def plan_of(folder: Path) -> dict[str, Any]:
     return plan
 
 
+def right(answers: Answers) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = answers["predicted"] == answers["label"]
+    return found
+
+
 def test_every_kind_of_rule_is_judged_in_one_run(run: tuple[Path, Result], home: Path) -> None:
     folder, _ = run
     report = Report.model_validate_json((folder / "report.json").read_text())
@@ -110,20 +116,20 @@ def test_counts_are_those_of_the_kept_answers_for_every_kind_of_rule(
         pruned = np.load(files.answers(item.candidate, item.shift))
         match item.counts:
             case PairedCounts() as counts:
-                assert dense.dtype == np.bool_
+                assert dense.dtype == pruned.dtype == ANSWER
                 assert dense.shape == pruned.shape == (counts.n, 1)
-                assert counts.only_dense == int((dense & ~pruned).sum())
-                assert counts.only_pruned == int((pruned & ~dense).sum())
+                assert counts.only_dense == int((right(dense) & ~right(pruned)).sum())
+                assert counts.only_pruned == int((right(pruned) & ~right(dense)).sum())
             case DrawCounts() as counts:
-                assert dense.dtype == np.bool_
+                assert dense.dtype == pruned.dtype == ANSWER
                 assert dense.shape == pruned.shape == (600, 2)
-                nets = dense.sum(axis=1) - pruned.sum(axis=1, dtype=np.int64)
+                nets = right(dense).sum(axis=1) - right(pruned).sum(axis=1, dtype=np.int64)
                 assert counts.differences == tuple((nets == k).sum() for k in range(-2, 3))
             case FlipCounts() as counts:
-                assert dense.dtype == np.int64
+                assert dense.dtype == pruned.dtype == UNLABELLED_ANSWER
                 assert dense.shape == pruned.shape == (150,)
-                assert counts.flipped == int((dense != pruned).sum())
-                assert set(dense.tolist()) == {0, 1, 2, 3}
+                assert counts.flipped == int((dense["predicted"] != pruned["predicted"]).sum())
+                assert set(dense["predicted"].tolist()) == {0, 1, 2, 3}
 
 
 def test_a_run_of_every_kind_of_rule_is_verified_and_its_answers_are_recounted(
@@ -145,7 +151,8 @@ def test_a_run_of_every_kind_of_rule_is_verified_and_its_answers_are_recounted(
 def test_draws_of_a_rule_are_different_images(run: tuple[Path, Result]) -> None:
     for file in run[0].glob("answers/*/gaussian_noise-1to2x2.npy"):
         first, second = np.load(file).T
-        assert (first != second).any()
+        assert (first["label"] == second["label"]).all()
+        assert (first["score"] != second["score"]).any()
 
 
 def test_evidence_names_the_images_that_were_really_used(run: tuple[Path, Result]) -> None:
@@ -191,13 +198,20 @@ def test_field_folders_are_told_with_their_numbers(run: tuple[Path, Result]) -> 
 def test_what_the_gate_spent_is_told_by_kind_of_work(run: tuple[Path, Result]) -> None:
     folder, result = run
     told = re.findall(
-        r"ratio (0\.\d0): accepted \(measured in \d+\.\d s: load (\d+)%, shift (\d+)%, "
-        r"infer (\d+)%\)",
+        r"ratio (0\.\d0): accepted \(dense saw ([\d,]+) images, candidate ([\d,]+), in \d+\.\d s: "
+        r"load (\d+)%, shift (\d+)%, infer (\d+)%\)",
         result.stderr,
     )
-    assert [ratio for ratio, *_ in told] == ["0.20", "0.40"]
-    assert all(98 <= sum(map(int, shares)) <= 102 for _, *shares in told)
-    seconds = json.loads((folder / "report.json").read_text())["seconds"]
+    report = json.loads((folder / "report.json").read_text())
+    (site,) = (cell["n"] for cell in report["steps"][0]["cells"] if cell["shift"] == "site")
+    images = 600 + 2 * 600 + site + 150  # two draws of the noise
+    assert [(ratio, dense, seen) for ratio, dense, seen, *_ in told] == [
+        ("0.20", f"{images:,}", f"{images:,}"),
+        ("0.40", "0", f"{images:,}"),
+    ]
+    assert report["forward_passes"] == {"dense": images, "candidates": 2 * images}
+    assert all(98 <= sum(map(int, shares)) <= 102 for _, _, _, *shares in told)
+    seconds = report["seconds"]
     parts = [seconds[f"gate: {work}"] for work in ("load", "shift", "infer")]
     assert all(part > 0.0 for part in parts)
     assert sum(parts) < seconds["gate"]
@@ -217,14 +231,22 @@ def test_a_finished_run_given_again_measures_nothing_and_changes_nothing(
     result = compress(*command(again, policy="mixed", home=home))
     assert result.exit_code == 0, result.output
     assert {path: path.read_bytes() for path in lasting} == before
-    assert "measured in" not in result.stderr
-    seconds = json.loads((again / "report.json").read_text())["seconds"]
+    assert "ratio 0.40: accepted\n" in result.stderr
+    report = json.loads((again / "report.json").read_text())
+    assert report["forward_passes"] == {"dense": 0, "candidates": 0}
+    seconds = report["seconds"]
     assert [seconds[f"gate: {work}"] for work in ("load", "shift", "infer")] == [0.0, 0.0, 0.0]
+
+
+@pytest.fixture
+def own(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of one's own, to be spoilt; elsewhere than the run, for its cache may grow."""
+    return Path(shutil.copytree(home, tmp_path_factory.mktemp("own") / "project"))
 
 
 def test_each_model_is_asked_once_for_each_rule(
     run: tuple[Path, Result],
-    home: Path,
+    own: Path,
     command: Command,
     compress: Compress,
     tmp_path: Path,
@@ -233,21 +255,16 @@ def test_each_model_is_asked_once_for_each_rule(
     again = Path(shutil.copytree(run[0], tmp_path / "run"))
     before = {path: path.read_bytes() for path in again.glob("answers/*/*")}
     shutil.rmtree(again / "answers")
+    shutil.rmtree(own / ".compress-cache" / "answers")
     (again / "evidence.jsonl").unlink()
-    spies = [Mock(wraps=right_answers), Mock(wraps=predicted_classes)]
-    for name, spy in zip(("right_answers", "predicted_classes"), spies, strict=True):
-        monkeypatch.setattr(f"compressor.gate.{name}", spy)
-    result = compress(*command(again, policy="mixed", home=home))
+    spies = [Mock(wraps=labelled_answers), Mock(wraps=unlabelled_answers)]
+    for name, spy in zip(("labelled_answers", "unlabelled_answers"), spies, strict=True):
+        monkeypatch.setattr(f"compressor.answers.{name}", spy)
+    result = compress(*command(again, policy="mixed", home=own))
     assert result.exit_code == 0, result.output
     assert [spy.call_count for spy in spies] == [3 * 3, 3]  # the dense model and two candidates
     assert {path: path.read_bytes() for path in again.glob("answers/*/*")} == before
     assert (again / "evidence.jsonl").read_bytes() == (run[0] / "evidence.jsonl").read_bytes()
-
-
-@pytest.fixture
-def own(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project of one's own, to be spoilt; elsewhere than the run, for its cache may grow."""
-    return Path(shutil.copytree(home, tmp_path_factory.mktemp("own") / "project"))
 
 
 def test_other_field_images_are_another_plan(

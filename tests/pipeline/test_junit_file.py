@@ -8,7 +8,7 @@ from click.testing import Result
 from junitparser import JUnitXml
 
 from compressor.junit import junit_xml
-from compressor.report import Report
+from compressor.report_schema import Report
 
 Finished = Callable[[str], tuple[Path, Result]]
 

@@ -13,12 +13,14 @@ from click.testing import Result
 
 from compressor.files import digest, sha256_of
 from compressor.inputs import Job
+from compressor.ledger import read_ledger
 from compressor.pipeline import compress as compressed
-from compressor.report import Report
+from compressor.report_schema import Report
 from compressor.runs import RunFolder, read_evidence
 from compressor.terminal import Silent
 from gates import Accepted, PairedCounts, judge
-from gates.measure import right_answers
+from gates.answers import ANSWER
+from gates.measure import labelled_answers
 from policies import load_policy
 
 RATIOS = (0.2, 0.4)
@@ -64,7 +66,12 @@ def test_released_file_is_the_judged_file_byte_for_byte(
 def test_evidence_has_one_line_per_ratio_and_shift(accepted: Path, root: Path) -> None:
     shifts = [rule.id for rule in load_policy(str(root / "lenient.yaml")).shifts]
     lines = [json.loads(line) for line in (accepted / "evidence.jsonl").read_text().splitlines()]
-    assert [(e["ratio"], e["shift"]) for e in lines] == [(r, s) for r in RATIOS for s in shifts]
+    assert [(e["position"], e["name"], e["ratio"], e["shift"]) for e in lines] == [
+        (position, f"ratio {ratio:.2f}", ratio, shift)
+        for position, ratio in enumerate(RATIOS)
+        for shift in shifts
+    ]
+    assert {e["look"] for e in lines} == {1}
     assert {e["dense"] for e in lines} == {sha256_of(accepted / "dense.onnx")}
 
 
@@ -73,10 +80,28 @@ def test_counts_of_the_evidence_are_those_of_the_saved_answers(accepted: Path) -
     for item in read_evidence(run):
         dense = np.load(run.answers(item.dense, item.shift))
         pruned = np.load(run.answers(item.candidate, item.shift))
+        assert dense.dtype == pruned.dtype == ANSWER
+        assert dense.shape == pruned.shape == (600, 1)
+        assert np.array_equal(dense["label"], pruned["label"])
+        dense_right, pruned_right = (a["predicted"] == a["label"] for a in (dense, pruned))
         assert isinstance(item.counts, PairedCounts)
-        assert item.counts.only_dense == int((dense & ~pruned).sum())
-        assert item.counts.only_pruned == int((pruned & ~dense).sum())
-        assert item.counts.n == len(dense) == 600
+        assert item.counts.only_dense == int((dense_right & ~pruned_right).sum())
+        assert item.counts.only_pruned == int((pruned_right & ~dense_right).sum())
+        assert item.counts.n == 600
+
+
+def test_answers_are_kept_in_an_order_that_is_not_that_of_the_archive(
+    accepted: Path, root: Path
+) -> None:
+    """Looks see a prefix of them, so that it must be a sample of all."""
+    run = RunFolder(path=accepted)
+    (item, *_) = read_evidence(run)
+    kept = np.load(run.answers(item.dense, item.shift))["label"][:, 0]
+    with np.load(root / "gate.npz") as archive:
+        given, classes = archive["labels"], archive["classes"].tolist()
+    assert classes == json.loads((accepted / "plan.lock").read_text())["classes"]
+    assert np.bincount(kept).tolist() == np.bincount(given).tolist()
+    assert kept.tolist() != given.tolist()
 
 
 def test_report_says_what_each_cell_observed(accepted: Path, report: Report) -> None:
@@ -99,19 +124,45 @@ def test_reported_cost_is_near_the_ratio_that_was_asked(report: Report) -> None:
     assert [step.ratio for step in report.steps] == list(RATIOS)
 
 
-def test_plan_is_written_before_the_gates_images_are_looked_at_whatever_the_run_is_called(
+def test_plan_fixes_the_sequence_the_looks_and_the_classes(accepted: Path) -> None:
+    plan = json.loads((accepted / "plan.lock").read_text())
+    assert (plan["schema_version"], plan["job"], plan["method"]) == (3, "compress", "fixed")
+    assert plan["sequence"] == [
+        {"name": f"ratio {ratio:.2f}", "position": position, "ratio": ratio, "sha256": None}
+        for position, ratio in enumerate(RATIOS)
+    ]
+    assert plan["looks"] == {"gate": [600]}
+    assert plan["classes"] == ["r", "g", "b", "y"]
+
+
+def test_the_use_of_the_gates_images_is_in_the_ledger_beside_them_and_in_the_report(
+    accepted: Path, root: Path, report: Report
+) -> None:
+    lines = read_ledger(root / "holdout-ledger.jsonl")
+    (use,) = [line for line in lines if line.entry.plan == report.plan_digest]
+    plan = json.loads((accepted / "plan.lock").read_text())
+    assert use.entry.images == {"gate": plan["data"]["gate"]}
+    assert json.loads((accepted / "use.json").read_text()) == {"entry": use.digest}
+    assert report.reuse is not None
+    assert (report.reuse.entry, report.reuse.ordinal) == (use.digest, use.number)
+    assert f"- gate images: {report.reuse.sentence}\n" in (accepted / "report.md").read_text()
+
+
+def test_plan_and_use_are_written_before_the_gates_images_are_looked_at_whatever_the_run_is_called(
     accepted: Path, job: Callable[..., Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "quite another name"
     looked: list[bool] = []
 
     def spy(*args: Any, **kwargs: Any) -> object:  # noqa: ANN401 # whatever it is called with
-        looked.append((run / "plan.lock").exists())
-        return right_answers(*args, **kwargs)
+        looked.append((run / "plan.lock").exists() and (run / "use.json").exists())
+        return labelled_answers(*args, **kwargs)
 
-    monkeypatch.setattr("compressor.gate.right_answers", spy)
+    monkeypatch.setattr("compressor.answers.labelled_answers", spy)
     report = compressed(job(run), Silent())
-    assert looked == [True] * 9  # dense and two candidates under three shifts
+    # Two candidates under three shifts; what the dense model answers is known from the first run.
+    assert looked == [True] * 6
+    assert (report.forward_passes.dense, report.forward_passes.candidates) == (0, 6 * 600)
     assert report.exit_code == 0
     for name in ("plan.lock", "evidence.jsonl", "dense.onnx", "model.onnx"):
         assert (run / name).read_bytes() == (accepted / name).read_bytes(), name
@@ -135,7 +186,8 @@ def test_a_finished_run_given_again_as_json_prints_json_alone_and_changes_nothin
     assert result.exit_code == 0, result.output
     report = Report.model_validate(json.loads(result.stdout))
     assert report.verdict == "accepted"
-    assert "ratio 0.40: accepted" in result.stderr
+    assert "ratio 0.40: accepted\n" in result.stderr
+    assert (report.forward_passes.dense, report.forward_passes.candidates) == (0, 0)
     assert {name: name.read_bytes() for name in names} == before
     assert compress("verify", str(again)).exit_code == 0
 

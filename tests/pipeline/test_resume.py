@@ -14,7 +14,8 @@ import pytest
 from click.testing import Result
 
 from compressor.files import sha256_of
-from gates.measure import right_answers
+from gates.answers import ANSWER
+from gates.measure import labelled_answers
 from gates.shifts import Component
 
 KILLS = 10
@@ -100,30 +101,54 @@ def decided(folder: Path) -> dict[str, bytes]:
     """Everything in a run folder that the verdict rests on, by relative path."""
     names = ("plan.lock", "dense.onnx", "model.onnx", "evidence.jsonl")
     files = [folder / name for name in names]
-    files += [*folder.glob("answers/*/*"), *folder.glob("candidates/*/*.onnx")]
+    files += [*folder.glob("answers/*/*"), *folder.glob("rehearsal/*/*")]
+    files += folder.glob("candidates/*/*.onnx")
     return {str(f.relative_to(folder)): f.read_bytes() for f in files}
 
 
 def found(folder: Path) -> dict[str, Any]:
-    """What a report says, without what is measured with a clock."""
+    """What a report says, without what is about its last invocation alone."""
     report: dict[str, Any] = json.loads((folder / "report.json").read_text())
     for step in report["steps"]:
         for epoch in step["epochs"]:
             del epoch["seconds"]
-    return {k: v for k, v in report.items() if k not in {"seconds", "latency", "command"}}
+    own = {"seconds", "latency", "command", "forward_passes"}
+    return {k: v for k, v in report.items() if k not in own}
 
 
 def temporary(folder: Path) -> list[Path]:
     return list(folder.rglob("*.tmp"))
 
 
+LOOKING = "method: looks\nshifts:"
+
+
+@pytest.fixture
+def home(root: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """Makes a project without cache and ledger, with a policy more that takes looks."""
+
+    def made(name: str) -> Path:
+        folder = tmp_path / name
+        ignored = shutil.ignore_patterns(".compress-cache", "*ledger*")
+        shutil.copytree(root, folder, ignore=ignored)
+        text = (root / "lenient.yaml").read_text().replace("shifts:", LOOKING)
+        (folder / "looking.yaml").write_text(text.replace("name: lenient", "name: looking"))
+        return folder
+
+    return made
+
+
+@pytest.mark.parametrize("policy", ["lenient", "looking"])
 def test_a_run_killed_ten_times_ends_as_one_that_was_never_disturbed(
-    root: Path, command: Callable[..., list[str]], tmp_path: Path
+    home: Callable[[str], Path], command: Callable[..., list[str]], tmp_path: Path, policy: str
 ) -> None:
-    home = tmp_path / "home"  # a project of its own: the first kills hit its empty cache
-    shutil.copytree(root, home, ignore=shutil.ignore_patterns(".compress-cache"))
     killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
-    words = command(killed, RATIOS, home=home), command(undisturbed, RATIOS)
+    homes = home("home"), home("other home")
+    # A project for each: the first kills hit an empty cache, and both are a first use.
+    words = [
+        command(run, RATIOS, policy=policy, home=folder)
+        for run, folder in zip((killed, undisturbed), homes, strict=True)
+    ]
     process = subprocess.run(
         [sys.executable, "-c", DRIVER, *map(json.dumps, words), str(KILLS)],
         cwd=tmp_path,
@@ -138,6 +163,11 @@ def test_a_run_killed_ten_times_ends_as_one_that_was_never_disturbed(
     assert told["leftovers"], "no kill hit a write: nothing was shown about half-written files"
     assert decided(killed) == decided(undisturbed)
     assert found(killed) == found(undisturbed)
+    assert found(killed)["reuse"]["ordinal"] == 1
+    ledgers = [(folder / "holdout-ledger.jsonl").read_bytes() for folder in homes]
+    assert ledgers[0] == ledgers[1] and ledgers[0].count(b"\n") == 1
+    decided_at = {json.loads(line)["look"] for line in (killed / "evidence.jsonl").open()}
+    assert decided_at == ({1} if policy == "lenient" else decided_at - {1})
     assert temporary(killed) == []
     assert not list(killed.rglob("training.safetensors"))
 
@@ -256,10 +286,11 @@ def test_answers_that_are_there_are_not_measured_twice(
     compress: Callable[..., Result],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    spy = Mock(wraps=right_answers)
-    monkeypatch.setattr("compressor.gate.right_answers", spy)
+    spy = Mock(wraps=labelled_answers)
+    monkeypatch.setattr("compressor.answers.labelled_answers", spy)
     before = decided(copied)
-    next(copied.glob("answers/*/brightness-2.npy")).unlink()
+    folder = copied / "answers" / sha256_of(copied / "candidates" / "0.200" / "model.onnx")[:16]
+    (folder / "brightness-2.npy").unlink()
     lines = (copied / "evidence.jsonl").read_text().splitlines(keepends=True)
     (copied / "evidence.jsonl").write_text("".join(lines[:2]))
     assert compress(*command(copied)).exit_code == 0

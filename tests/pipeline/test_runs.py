@@ -3,6 +3,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +23,22 @@ from compressor.runs import (
     write_evidence,
 )
 from gates import Evidence, PairedCounts
+from gates.answers import ANSWER, UNLABELLED_ANSWER
 
-PLAN = {"seed": 0, "ratios": [0.2, 0.4], "data": {"gate": "abc", "train": "def"}}
+PLAN = {"seed": 0, "rules": ["clean", "fog-3"], "data": {"gate": "abc", "train": "def"}}
 COUNTS = PairedCounts(both_right=5, only_dense=1, only_pruned=2, both_wrong=3)
-EVIDENCE = Evidence(candidate="c", dense="d", ratio=0.2, shift="clean", images="i", counts=COUNTS)
+EVIDENCE = Evidence(
+    candidate="c",
+    dense="d",
+    name="ratio 0.20",
+    position=0,
+    ratio=0.2,
+    shift="clean",
+    images="i",
+    look=1,
+    counts=COUNTS,
+)
+BROUGHT = replace(EVIDENCE, name="net.onnx", position=3, ratio=None, look=2)
 
 
 def _open(path: Path) -> None:
@@ -35,13 +48,31 @@ def _open(path: Path) -> None:
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     with opened(tmp_path / "new" / "run") as run:
-        write_evidence(run, [EVIDENCE, EVIDENCE])
+        write_evidence(run, [EVIDENCE, BROUGHT])
+        assert read_evidence(run) == (EVIDENCE, BROUGHT)
+
+
+@pytest.mark.parametrize("record", [ANSWER, UNLABELLED_ANSWER], ids=["labelled", "unlabelled"])
+def test_answers_are_read_back_to_the_last_bit(tmp_path: Path, record: np.dtype[np.void]) -> None:
+    answers = np.zeros(3, dtype=record)
+    answers["predicted"] = [3, 0, 2]
+    answers["confidence"] = [0.1, 1 / 3, np.nextafter(1, 0)]
+    with opened(tmp_path) as run:
         place = run.answers("a" * 64, "clean")
         assert read_answers(place) is None
-        write_answers(place, np.array([True, False, True]))
+        write_answers(place, answers)
         found = read_answers(place)
-        assert read_evidence(run) == (EVIDENCE, EVIDENCE)
-        assert found is not None and found.tolist() == [True, False, True]
+    assert found is not None
+    assert (found.dtype, found.tobytes()) == (record, answers.tobytes())
+
+
+def test_damaged_answers_are_told_with_their_place(tmp_path: Path) -> None:
+    with opened(tmp_path) as run:
+        place = run.answers("a" * 64, "clean")
+        write_answers(place, np.zeros(3, dtype=UNLABELLED_ANSWER))
+        place.write_bytes(place.read_bytes()[:-1])
+        with pytest.raises(RunError, match=r"clean\.npy is damaged .*; delete it, and it is mea"):
+            read_answers(place)
 
 
 def test_a_run_without_evidence_has_none(tmp_path: Path) -> None:
@@ -49,9 +80,14 @@ def test_a_run_without_evidence_has_none(tmp_path: Path) -> None:
         assert read_evidence(run) == ()
 
 
-def test_answers_of_different_files_never_meet(tmp_path: Path) -> None:
+def test_answers_of_different_files_or_images_never_meet(tmp_path: Path) -> None:
     with opened(tmp_path) as run:
-        assert run.answers("a" * 64, "clean") != run.answers("b" * 64, "clean")
+        places = {
+            place(sha256, "clean")
+            for place in (run.answers, run.rehearsal)
+            for sha256 in ("a" * 64, "b" * 64)
+        }
+    assert len(places) == 4
 
 
 def test_edited_evidence_is_damaged_evidence(tmp_path: Path) -> None:
@@ -74,7 +110,7 @@ def test_digest_of_the_plan_is_that_of_its_file(tmp_path: Path) -> None:
     [
         ({"seed": 1}, r"seed was 0 and is 1;"),
         ({"data": {"gate": "xyz", "train": "def"}}, r'data\.gate was "abc" and is "xyz";'),
-        ({"ratios": [0.2]}, r"ratios was \[0\.2, 0\.4\] and is \[0\.2\];"),
+        ({"rules": ["clean"]}, r'rules was \["clean", "fog-3"\] and is \["clean"\];'),
     ],
 )
 def test_another_jobs_folder_is_refused_naming_what_differs(

@@ -14,7 +14,7 @@ from click.testing import Result
 
 from compressor.attestation import statement, sums
 from compressor.files import digest, sha256_of
-from compressor.report import Report
+from compressor.report_schema import Report
 from compressor.runs import RunFolder, read_evidence, write_evidence
 from compressor.seal import ATTESTATION, covered, seal
 from policies import Policy
@@ -192,7 +192,7 @@ def _better_counts(run: RunFolder) -> None:
 def _better_answers(run: RunFolder) -> None:
     path = next(run.path.glob("answers/*/clean.npy"))
     answers = np.load(path)
-    answers[:] = True
+    answers["predicted"], answers["rank"] = answers["label"], 0
     np.save(path, answers)
 
 
@@ -202,7 +202,7 @@ def _lenient_policy(run: RunFolder) -> None:
 
 
 def _without_the_first_ratio(run: RunFolder) -> None:
-    write_evidence(run, [item for item in read_evidence(run) if item.ratio > 0.3])
+    write_evidence(run, [item for item in read_evidence(run) if item.position > 0])
 
 
 def _in_another_order(run: RunFolder) -> None:
@@ -224,11 +224,11 @@ def _other_model(run: RunFolder) -> None:
 
 
 def _other_candidate(run: RunFolder) -> None:
-    (run.candidate(0.2) / "model.onnx").write_bytes(run.dense.read_bytes())
+    (run.candidate("0.200") / "model.onnx").write_bytes(run.dense.read_bytes())
 
 
 def _other_weights(run: RunFolder) -> None:
-    (run.candidate(0.2) / "weights.safetensors").write_bytes(b"")
+    (run.candidate("0.200") / "weights.safetensors").write_bytes(b"")
 
 
 def _other_plan(run: RunFolder) -> None:
@@ -245,8 +245,20 @@ def _other_plan_in_the_report_too(run: RunFolder) -> None:
     edit(run.report, lambda report: report.update(plan_digest=digest_of_plan))
 
 
+def _other_looks(run: RunFolder) -> None:
+    edit(run.plan, lambda plan: plan.update(looks={"gate": [300, 600]}))
+
+
+def _other_use(run: RunFolder) -> None:
+    edit(run.use, lambda use: use.update(entry="0" * 64))
+
+
+def _other_file(run: RunFolder) -> None:
+    edit(run.report, lambda report: report["steps"][0].update(file="candidates/0.400/model.onnx"))
+
+
 def _other_cost(run: RunFolder) -> None:
-    edit(run.candidate(0.2) / "candidate.json", lambda record: record.update(params=1))
+    edit(run.candidate("0.200") / "candidate.json", lambda record: record.update(params=1))
 
 
 FORGERIES: dict[Callable[[RunFolder], None], tuple[str, ...]] = {
@@ -257,17 +269,16 @@ FORGERIES: dict[Callable[[RunFolder], None], tuple[str, ...]] = {
         "report.json: policy_digest is",
     ),
     _without_the_first_ratio: (
-        "evidence.jsonl: line 1 is of clean at ratio 0.4, where the plan has clean at ratio 0.2",
+        "evidence.jsonl: line 1 is of clean of ratio 0.40, where the plan has clean of ratio 0.20",
         "report.json: steps[0].ratio is 0.2; it should be 0.4",
     ),
     _in_another_order: (
-        "evidence.jsonl: line 1 is of gaussian_noise-1 at ratio 0.2, where the plan has clean at",
+        "evidence.jsonl: line 1 is of gaussian_noise-1 of ratio 0.20, where the plan has clean of",
     ),
     _half_a_ratio: (
-        "evidence.jsonl: ends with gaussian_noise-1, before the last rule of ratio 0.4",
-        "evidence.jsonl: cannot be judged: at ratio 0.40 there is no evidence of brightness-2",
+        "evidence.jsonl: cannot be judged: ratio 0.40: there is no evidence of brightness-2",
     ),
-    _other_images: ("evidence.jsonl: clean at ratio 0.2 is on 600 images of digest 000",),
+    _other_images: ("evidence.jsonl: clean of ratio 0.20 is on 600 images of digest 000",),
     _other_model: ("model.onnx: its sha256 is",),
     _other_candidate: ("candidates/0.200/model.onnx: its sha256 is",),
     _other_weights: ("candidates/0.200/weights.safetensors: its sha256 is",),
@@ -276,6 +287,14 @@ FORGERIES: dict[Callable[[RunFolder], None], tuple[str, ...]] = {
     _other_plan_in_the_report_too: (
         "dense.onnx: does not carry the digest of plan.lock",
         "candidates/0.400/model.onnx: does not carry the digest of plan.lock",
+    ),
+    _other_looks: (
+        "plan.lock: its digest is",
+        "policy.json: does not go with plan.lock: looks.gate[0] is 600; it should be 300",
+    ),
+    _other_use: ("use.json: has the ledger's entry \"000",),
+    _other_file: (
+        "report.json: ratio 0.20 is said to be in candidates/0.400/model.onnx; it should be in",
     ),
     _other_cost: ("candidates/0.200/candidate.json: params is 1; it should be",),
 }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from compressor.report import Report
+from compressor.report_schema import Report
 
 Compress = Callable[..., Result]
 Command = Callable[..., list[str]]

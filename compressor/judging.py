@@ -1,0 +1,237 @@
+"""Judge candidates that were made elsewhere against a dense model: the gate as a job of its own."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from compressor.advisories import advisories
+from compressor.brought import Brought
+from compressor.files import sha256_of, write_atomically
+from compressor.gate import Spent, Subject, describe, observe
+from compressor.gate_data import cache_of
+from compressor.gate_job import GateInputs, GateJob, read_gate_inputs
+from compressor.ledger import describe as describe_use
+from compressor.ledger import ledger_path
+from compressor.plan import conditions, plan_of
+from compressor.report import step_fields, verdict_fields, verdict_on
+from compressor.report_schema import Report
+from compressor.runs import Plan, RunError, RunFolder, lock_plan, opened, plan_digest, versions
+from compressor.seal import seal
+from compressor.trial import Trial, opener
+from compressor.uses import check_unspent, claim, entry_of, reuse_fields
+from compressor.watch import Watch
+from exporters.onnx import export
+from exporters.signature import network_digest
+from gates import Accepted, Evidence, Outcome, Step, Verdict, judge_step
+
+
+def judge_files(job: GateJob, watch: Watch) -> Report:
+    """Gate and report; the accepted candidate that is the farthest in the sequence is released.
+
+    Every error in the user's input is raised before the run folder exists. A run that was
+    interrupted goes on from its folder.
+
+    Raises:
+        ConfigError, DataError, ModelError, SignatureError, ShiftError, ProviderError: unusable
+            input, or models that do not fit each other.
+        NotRepeatableError, MeasureError, ExportError: a model that cannot be judged.
+        TooFewImagesError, ExhaustedError: nothing could be decided.
+        LedgerError: the count of the uses of the gate's images is not to be trusted.
+        RunError: the folder belongs to another job or another process.
+    """
+    started = time.perf_counter()
+    inputs = read_gate_inputs(job, watch)
+    plan = _plan(job, inputs)
+    ledger = job.project.data.ledger or ledger_path(job.project.data.gate, root=job.root)
+    entry = entry_of(
+        job.policy,
+        inputs.data,
+        job="gate",
+        plan_digest=plan_digest(plan),
+        dense=inputs.dense.sha256,
+        candidates=[model.sha256 for model in inputs.candidates],
+        seed=job.project.seed,
+    )
+    check_unspent(ledger, entry)
+    with opened(job.run) as run:
+        digest = lock_plan(run, plan)
+        write_atomically(run.policy, job.policy.canonical())
+        subjects = _write_models(run, inputs)
+        use = claim(run, ledger, entry)
+        watch.say(f"gate images: {describe_use(use)}")
+        trial = _trial(job, inputs, run, subjects)
+        loaded = time.perf_counter()
+        evidence, spent, end = _climb(trial, subjects, watch=watch)
+        verdict = verdict_on(job.policy, evidence, end=end)
+        _release(run, verdict, subjects, watch=watch)
+        report = Report(
+            job="gate",
+            **verdict_fields(job.policy, verdict),
+            plan_digest=digest,
+            artifact_sha256=sha256_of(run.model) if run.model.exists() else None,
+            ladder_end=end,
+            dense=_dense_facts(inputs),
+            steps=_step_facts(trial, verdict, evidence, inputs),
+            reuse=reuse_fields(use),
+            left_alone=[],
+            latency=[],
+            forward_passes=asdict(spent.passes),
+            provider=inputs.provider.execution_provider,
+            versions=versions(),
+            command=job.command,
+            seconds={
+                "load": loaded - started,
+                "gate": time.perf_counter() - loaded,
+                **{f"gate: {work}": share for work, share in asdict(spent.seconds).items()},
+            },
+        )
+        seal(run, report)
+    return report
+
+
+def _plan(job: GateJob, inputs: GateInputs) -> Plan:
+    return plan_of(
+        job.policy,
+        inputs.data,
+        job="gate",
+        sequence=[
+            {"name": model.name, "position": position, "ratio": None, "sha256": model.sha256}
+            for position, model in enumerate(inputs.candidates)
+        ],
+        source=inputs.input,
+        seed=job.project.seed,
+        provider=inputs.provider.execution_provider,
+        own={"dense": {"source": inputs.dense.name, "sha256": inputs.dense.source_sha256}},
+    )
+
+
+def _write_models(run: RunFolder, inputs: GateInputs) -> tuple[Subject, ...]:
+    """The judged files in the run folder, and what the gate calls them.
+
+    Raises:
+        RunError: the folder has another file in the place of one.
+    """
+    _place(run.dense, inputs.dense)
+    subjects = []
+    for position, model in enumerate(inputs.candidates):
+        folder = run.candidate(f"{position + 1:02d}")
+        record = {
+            "name": model.name,
+            "position": position,
+            "source": model.name,
+            "source_sha256": model.source_sha256,
+            "sha256": model.sha256,
+            "params": model.signature.params,
+            "precision": model.signature.precision,
+            "parity": model.parity,
+        }
+        _place(folder / "model.onnx", model)
+        write_atomically(folder / "candidate.json", json.dumps(record, indent=2).encode())
+        subjects.append(
+            Subject(
+                name=model.name,
+                position=position,
+                ratio=None,
+                file=folder / "model.onnx",
+                sha256=model.sha256,
+            )
+        )
+    return tuple(subjects)
+
+
+def _place(file: Path, model: Brought) -> None:
+    if not file.exists():
+        write_atomically(file, model.content)
+    elif sha256_of(file) != model.sha256:
+        raise RunError(
+            f"{file} is not {model.name}, and a run judges one file in each place; give another "
+            "folder with --run, or delete this one"
+        )
+
+
+def _trial(job: GateJob, inputs: GateInputs, run: RunFolder, subjects: Sequence[Subject]) -> Trial:
+    provider = inputs.provider.execution_provider
+    before = {run.dense: inputs.dense.preprocessing} | {
+        subject.file: model.preprocessing
+        for subject, model in zip(subjects, inputs.candidates, strict=True)
+    }
+    return Trial(
+        run=run,
+        policy=job.policy,
+        judged=inputs.data.judged,
+        tune=inputs.data.tune,
+        classes=inputs.data.gate.classes,
+        dense=run.dense,
+        open=opener(before.__getitem__, size=inputs.input.size, provider=provider),
+        network=network_digest,
+        seed=job.project.seed,
+        cache=cache_of(job.root),
+        conditions=conditions(provider, before=inputs.dense.preprocessing),
+    )
+
+
+def _climb(
+    trial: Trial, subjects: Sequence[Subject], *, watch: Watch
+) -> tuple[list[Evidence], Spent, str | None]:
+    """Evidence of all candidates up to the first that is not accepted, and why there is no more."""
+    evidence: list[Evidence] = []
+    spent = Spent()
+    for subject in subjects:
+        seen = observe(trial, subject, before=evidence, watch=watch)
+        evidence += seen.evidence
+        spent += seen.spent
+        step = judge_step(trial.policy, seen.evidence)
+        watch.say(f"{step.name}: {step.outcome.value}{describe(seen.spent)}")
+        if step.outcome is not Outcome.ACCEPTED:
+            return evidence, spent, None
+    count = len(subjects)
+    given = "the one candidate" if count == 1 else f"all {count} candidates"
+    return evidence, spent, f"{given} that there {'is' if count == 1 else 'are'} was accepted"
+
+
+def _release(
+    run: RunFolder, verdict: Verdict, subjects: Sequence[Subject], *, watch: Watch
+) -> None:
+    """Publish the accepted file, byte for byte."""
+    if not isinstance(verdict, Accepted):
+        run.model.unlink(missing_ok=True)  # of an earlier, differently ended, invocation
+        return
+    artifact = export(subjects[verdict.position].file, verdict, path=run.model)
+    watch.say(f"released {artifact.path} ({artifact.size_bytes / 1e6:.2f} MB)")
+
+
+def _dense_facts(inputs: GateInputs) -> Mapping[str, object]:
+    model = inputs.dense
+    return {
+        "source": model.name,
+        "sha256": model.source_sha256,
+        "params": model.signature.params,
+        "macs": None,
+        "size_bytes": len(model.content),
+        "tune_accuracy": None,
+    }
+
+
+def _step_facts(
+    trial: Trial, verdict: Verdict, evidence: Sequence[Evidence], inputs: GateInputs
+) -> list[Mapping[str, object]]:
+    beside = advisories(trial, evidence)
+
+    def facts(step: Step) -> Mapping[str, object]:
+        model = inputs.candidates[step.position]
+        return {
+            **step_fields(trial.policy, step, advisories=beside),
+            "file": f"candidates/{step.position + 1:02d}/model.onnx",
+            "params": model.signature.params,
+            "macs": None,
+            "size_bytes": len(model.content),
+            "tune_accuracy": None,
+            "self_test_difference": None,
+            "parity": None if model.parity is None else dict(model.parity),
+            "precision": model.signature.precision,
+            "epochs": [],
+        }
+
+    return [facts(step) for step in verdict.steps]

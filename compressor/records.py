@@ -1,0 +1,46 @@
+"""What a finished run says of itself, read, and what is found wrong with it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compressor.report_schema import Report
+from gates import Evidence
+from policies import Policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that does not hold."""
+
+    file: str
+    """Its name in the run folder."""
+    what: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Records:
+    """What a run says of itself, read."""
+
+    plan: Mapping[str, Any]
+    plan_digest: str
+    policy: Policy
+    evidence: tuple[Evidence, ...]
+    report: Report
+
+
+def read_json(path: Path) -> object:
+    """What the file holds; None if it is missing or no JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def at(content: object, *keys: str) -> object:
+    """What a JSON value has at nested keys; None if it has nothing there."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content
