@@ -17,7 +17,7 @@ from compressor.data import (
 from compressor.distributions import definitions
 from compressor.field import load_field
 from compressor.watch import Watch
-from gates.counting import in_group
+from gates.counting import check_metric, in_group
 from gates.shifts import SMALLEST_SIDE, ShiftError
 from policies import FolderRule, Policy, Rule
 
@@ -143,9 +143,13 @@ def _check_enough(policy: Policy, data: GateData) -> None:
 
 def _count(rule: Rule, data: GateData) -> int:
     images = data.judged(rule)
+    try:
+        check_metric(rule, data.gate.classes)
+    except ValueError as error:
+        raise ConfigError(f"the policy does not fit data.gate: {error}") from error
     if not isinstance(images, ImageSet):
         return len(images.ids)
     try:
         return int(in_group(rule, images.labels, classes=data.gate.classes).sum())
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(f"the policy does not fit data.gate: {error}") from error

@@ -48,7 +48,7 @@ def counts_of(rule: Rule, dense: Answers, pruned: Answers, *, classes: Sequence[
         case "top1":
             return _right(dense["rank"] == 0, pruned["rank"] == 0)
         case "top5":
-            _check_top(rule, classes)
+            check_metric(rule, classes)
             return _right(dense["rank"] < _TOP, pruned["rank"] < _TOP)
         case "brier":
             return grown(dense["score"], pruned["score"])
@@ -90,8 +90,13 @@ def _check_draws(rule: Rule, answers: Answers) -> None:
         )
 
 
-def _check_top(rule: Rule, classes: Sequence[str]) -> None:
-    if len(classes) <= _TOP:
+def check_metric(rule: Rule, classes: Sequence[str]) -> None:
+    """Whether the rule's metric can tell anything with so many ``classes``.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if rule.judged_by == "top5" and len(classes) <= _TOP:
         raise ValueError(
             f"{rule.id} is judged by top5, which is always right with {len(classes)} classes; "
             "judge it by top1"

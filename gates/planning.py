@@ -5,8 +5,8 @@ What is expected comes as counts, of other images, an earlier run, or assumed
 are normal approximations of the tests' power; the decision itself rests on none of them.
 
 A gain is not counted on: where the candidate was better than the dense model, no drop is expected.
-With looks, the power is that of the best single look, mostly the last at its share of alpha; the
-earlier ones add to it, a few points at most.
+The power is that of the best single look, mostly the last at its share of alpha; the earlier ones
+add one or two points to it with the method looks, and three to ten with anytime.
 """
 
 from collections.abc import Callable, Iterable, Sequence

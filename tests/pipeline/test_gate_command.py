@@ -313,6 +313,72 @@ def test_gate_images_that_were_trained_on_are_refused(
     assert "data.gate" in refused(words, code=2)
 
 
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        (
+            "{name: clean, id: one, only: [violet], min_images: 50, tolerance: 0.1, reason: x}",
+            "violet",
+        ),
+        ("{name: clean, metric: top5, tolerance: 0.1, reason: x}", "top5"),
+    ],
+)
+def test_a_rule_that_these_images_cannot_answer_is_refused(
+    home: Path, refused: Callable[..., str], rule: str, told: str
+) -> None:
+    (home / "odd.yaml").write_text((home / "fixed.yaml").read_text() + f"  - {rule}\n")
+    words = _words(home, "pruned-0.200.onnx")
+    words[words.index("--policy") + 1] = str(home / "odd.yaml")
+    message = refused(words, code=2)
+    assert told in message
+    assert "data.gate" in message
+
+
+def test_a_class_group_is_a_cell_of_its_own_on_its_own_images(
+    home: Path, compress: Compress, tmp_path: Path
+) -> None:
+    rule = "{name: clean, id: reds, only: [r], min_images: 50, tolerance: 0.2, reason: x}"
+    (tmp_path / "group.yaml").write_text((home / "fixed.yaml").read_text() + f"  - {rule}\n")
+    words = ["gate", str(home / "pruned-0.200.onnx"), "--dense", str(home / "dense.onnx")]
+    words += ["--policy", str(tmp_path / "group.yaml"), "--project", str(home / "compress.yaml")]
+    result = compress(*words, "--run", str(tmp_path / "run"))
+    assert result.exit_code == 0, result.output
+    reds = int((np.load(home / "gate.npz")["labels"] == 0).sum())
+    assert _report(tmp_path / "run").steps[0].cells[-1].n == reds
+    assert not (list((tmp_path / "run" / "answers").glob("*/reds.npy")))
+    assert not verify(tmp_path / "run").findings
+
+
+def test_scores_flips_and_top1_are_counted_from_one_measurement(
+    home: Path, compress: Compress, tmp_path: Path
+) -> None:
+    rules = [
+        f"{{name: clean, metric: {metric}, tolerance: 0.2, reason: x}}"
+        for metric in ("brier", "flips")
+    ]
+    text = (home / "fixed.yaml").read_text() + "".join(f"  - {rule}\n" for rule in rules)
+    (tmp_path / "scores.yaml").write_text(text)
+    words = ["gate", str(home / "pruned-0.400.onnx"), "--dense", str(home / "dense.onnx")]
+    words += ["--policy", str(tmp_path / "scores.yaml"), "--project", str(home / "compress.yaml")]
+    result = compress(*words, "--run", str(tmp_path / "run"))
+    assert result.exit_code == 0, result.output
+    report = _report(tmp_path / "run")
+    by_name = {cell.shift: cell for cell in report.steps[0].cells}
+    assert by_name["clean-brier"].statistic == "Brier growth"
+    assert by_name["clean"].drop <= by_name["clean-flips"].drop
+    assert report.forward_passes.candidates == 3 * 600
+    assert not verify(tmp_path / "run").findings
+
+
+def test_another_size_of_images_is_refused(home: Path, refused: Callable[..., str]) -> None:
+    model = onnx.load(home / "dense.onnx")
+    for axis in (2, 3):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = 16
+    del model.metadata_props[:]
+    name = _replaced(home, "larger.onnx", model.SerializeToString())
+    assert "16" in refused(_words(home, name), code=5)
+
+
 def test_the_same_candidate_twice_is_refused(home: Path, refused: Callable[..., str]) -> None:
     words = _words(home, "pruned-0.200.onnx", str(home / "pruned-0.200.onnx"))
     assert "twice" in refused(words, code=2)
