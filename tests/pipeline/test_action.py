@@ -208,44 +208,71 @@ def test_every_output_of_the_action_is_one_of_its_step() -> None:
     }
 
 
-def test_examples_in_the_documentation_use_what_there_is() -> None:
-    text = (ACTION.parents[2] / "docs" / "ci.md").read_text()
-    examples = [yaml.safe_load(found) for found in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
-    inputs = yaml.safe_load((ACTION / "action.yml").read_text())["inputs"]
-    required = {name for name, said in inputs.items() if said.get("required")}
-    steps = [s for e in examples for s in e["jobs"]["gate"]["steps"] if "jobs" in e]
-    given = [s["with"].keys() for s in steps if s.get("uses") == f"./.github/actions/{ACTION.name}"]
-    assert [{"model"} & names or {"candidates", "dense"} & names for names in given] == [
-        {"candidates", "dense"}, {"model"},
-    ]  # fmt: skip
-    assert all(required <= names <= inputs.keys() for names in given)
+@pytest.fixture
+def on_github(script: Path, tmp_path: Path) -> Callable[..., Ran]:
+    """Runs the script with the real compress, as GitHub does."""
+
+    def run(**inputs: str) -> Ran:
+        done = subprocess.run(
+            ["bash", str(ACTION / "run.sh")],
+            env={
+                **os.environ,
+                "PATH": f"{script.parent}:{os.environ['PATH']}",
+                "GITHUB_ACTIONS": "true",
+                "GITHUB_OUTPUT": str(tmp_path / "output"),
+                "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
+                **inputs,
+            },
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done, [], (tmp_path / "output").read_text()
+
+    return run
 
 
 def test_github_is_told_what_the_report_says(
-    accepted: Path, root: Path, script: Path, tmp_path: Path
+    accepted: Path, root: Path, on_github: Callable[..., Ran], tmp_path: Path
 ) -> None:
     again = Path(shutil.copytree(accepted, tmp_path / "run"))  # so that there is little left to do
-    done = subprocess.run(
-        ["bash", str(ACTION / "run.sh")],
-        env={
-            **os.environ,
-            "PATH": f"{script.parent}:{os.environ['PATH']}",
-            "MODEL": str(root / "model.pt"),
-            "POLICY": str(root / "lenient.yaml"),
-            "PROJECT": str(root / "compress.yaml"),
-            "RUN": str(again),
-            "GITHUB_ACTIONS": "true",
-            "GITHUB_OUTPUT": str(tmp_path / "output"),
-            "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
+    done, _, output = on_github(
+        MODEL=str(root / "model.pt"),
+        POLICY=str(root / "lenient.yaml"),
+        PROJECT=str(root / "compress.yaml"),
+        RUN=str(again),
     )
     assert done.returncode == 0, done.stderr
     assert "::notice title=ACCEPTED at ratio 0.40 under lenient::Binding: " in done.stderr
     assert "::" not in done.stdout
     assert (tmp_path / "summary").read_text() == (again / "report.md").read_text()
-    assert (tmp_path / "output").read_text().splitlines() == [
-        "verdict=accepted", "exit-code=0", "accepted-ratio=0.4", f"run={again}", "exit-code=0",
+    assert output.splitlines() == [
+        "verdict=accepted", "exit-code=0", "accepted-name=ratio 0.40", "accepted-ratio=0.4",
+        f"run={again}", "exit-code=0",
     ]  # fmt: skip
+
+
+def test_files_from_anywhere_are_judged_in_a_sequence(
+    accepted: Path, root: Path, on_github: Callable[..., Ran], tmp_path: Path
+) -> None:
+    for ratio in ("0.200", "0.400"):
+        file = accepted / "candidates" / ratio / "model.onnx"
+        shutil.copy(file, tmp_path / f"pruned {ratio}.onnx")
+    done, _, output = on_github(
+        CANDIDATES="pruned 0.200.onnx\npruned 0.400.onnx\n",
+        DENSE=str(accepted / "dense.onnx"),
+        POLICY=str(root / "lenient.yaml"),
+        PROJECT=str(root / "compress.yaml"),
+        RUN=str(tmp_path / "run"),
+        ARGUMENTS=f"--set\ndata.ledger={tmp_path}/ledger/holdout-ledger.jsonl",
+    )
+    assert done.returncode == 0, done.stderr
+    assert "::notice title=ACCEPTED%3A pruned 0.400.onnx under lenient::Binding: " in done.stderr
+    assert output.splitlines() == [
+        "verdict=accepted", "exit-code=0", "accepted-name=pruned 0.400.onnx", "accepted-ratio=",
+        f"run={tmp_path / 'run'}", "exit-code=0",
+    ]  # fmt: skip
+    judged = tmp_path / "pruned 0.400.onnx"
+    assert (tmp_path / "run" / "model.onnx").read_bytes() == judged.read_bytes()
+    assert len((tmp_path / "ledger" / "holdout-ledger.jsonl").read_text().splitlines()) == 1
