@@ -1,16 +1,26 @@
 """One rung of the ladder: a smaller network, and how it came to be."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
 
 from torch import Tensor, nn
 
-from compressor.pruning.allocation import ALLOCATIONS, Alignment, allocate
+from compressor.pruning.allocation import ALLOCATIONS, UnreachableRatioError, allocate
+from compressor.pruning.blocks import Alignment, choices, relative
+from compressor.pruning.compensation import fold_means
 from compressor.pruning.cost import Cost, cost
+from compressor.pruning.finding import find
 from compressor.pruning.groups import ChannelGroup, LeftAlone, compact
 from compressor.pruning.importance import IMPORTANCES, score
-from compressor.pruning.surgery import cut, self_test, sound_groups
-from compressor.pruning.tracing import trace
+from compressor.pruning.layer_times import LatencyTable
+from compressor.pruning.plain import plain
+from compressor.pruning.price import Budget, Price, price, shapes_of
+from compressor.pruning.surgery import cut, self_test
+
+COMPENSATION_BATCHES: Final = 4
+"""Batches that removed channels are averaged over; the mean of a thousand images is known well."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +33,8 @@ class Prunable:
     cost: Cost
     example: Tensor
     """Inputs [n c h w] on which every cut is tested."""
+    notes: tuple[str, ...] = ()
+    """What was done to the network that was handed in, to make it one that can be cut."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +44,16 @@ class Method:
     importance: str = "l2"
     allocation: str = "global"
     align: int = 8
+    of: Budget = "params"
+    """What ratios are shares of."""
+    steps: int = 1
+    """Equal steps in which a cut is made, with scores estimated anew between them."""
+    regulariser: float = 0.0
+    """How much a model of the loss is believed near the present weights only."""
+    latencies: LatencyTable = field(default_factory=dict)
+    """For ratios of latency: how long each layer takes."""
+    compensate: bool = True
+    """Whether what removed channels gave on average goes into the next bias."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +68,7 @@ class Candidate:
     """A physically smaller network that passed the self-test."""
 
     ratio: float
-    """Share of the dense parameters that was asked to be gone."""
+    """Share that was asked to be gone, of what ``Method.of`` says."""
     model: nn.Module
     plan: PrunePlan
     cost: Cost
@@ -65,12 +87,14 @@ def prunable(model: nn.Module, example: Tensor, *, seed: int) -> Prunable:
     Raises:
         TraceError: the network cannot be traced.
     """
-    found, untraceable = trace(model, example)
-    groups, unsound = sound_groups(model, found, example, seed=seed)
+    made = plain(model, example)
+    model = made.model
+    groups, left_alone = find(model, example, seed=seed)
     return Prunable(
         model=model,
+        notes=made.notes,
         groups=groups,
-        left_alone=(*untraceable, *unsound),
+        left_alone=left_alone,
         cost=cost(model, example),
         example=example,
     )
@@ -90,9 +114,10 @@ def propose(
     Args:
         dense: the network that the ladder started from.
         before: the previous rung, retrained; None for the first.
-        ratio: share of the dense parameters to be gone in all.
+        ratio: share to be gone in all, of what ``method.of`` says the dense network costs.
         method: which channels go.
-        batches: normalised training images and labels, for importances that need gradients.
+        batches: normalised training images and labels, for importances that look at them and for
+            what removed channels give on average; gone through for each of ``method.steps``.
         seed: of the random importance.
 
     Raises:
@@ -101,27 +126,92 @@ def propose(
     """
     model = before.model if before else dense.model
     groups = compact(dense.groups, before.plan.kept) if before else list(dense.groups)
-    scores = score(
-        model, groups, criterion=IMPORTANCES[method.importance], batches=batches, seed=seed
+    rates = price(
+        dense.model, dense.groups, dense.example, of=method.of, latencies=method.latencies
     )
-    kept = allocate(
+    gone = 1.0 - rates.of(shapes_of(model)) / rates.of(shapes_of(dense.model))
+    difference = 0.0
+    for goal in _goals(gone, ratio, steps=method.steps):
+        scores = _scores(model, groups, method=method, batches=batches, seed=seed)
+        try:
+            kept = _kept(dense, model, groups, scores, goal=goal, method=method, rates=rates)
+        except UnreachableRatioError:
+            if goal == ratio:
+                raise
+            continue  # no aligned widths are near this step: it is taken with the next one
+        if method.compensate:
+            seen = islice((images for images, _ in batches), COMPENSATION_BATCHES)
+            model = fold_means(model, groups, kept, seen)
+        smaller = cut(model, groups, kept)
+        difference = max(difference, self_test(model, smaller, groups, kept, dense.example))
+        model, groups = smaller, compact(groups, kept)
+    return Candidate(
+        ratio=ratio,
+        model=model,
+        plan=PrunePlan(kept={group.name: group.units for group in groups}),
+        cost=cost(model, dense.example),
+        difference=difference,
+    )
+
+
+def _goals(gone: float, ratio: float, *, steps: int) -> list[float]:
+    """Shares to be gone after each of so many equal steps, the last of them ``ratio`` itself.
+
+    Laurent et al. 2020 (arXiv:2006.12279), section 3.3: scores foresee small changes only, so
+    they are estimated anew between small cuts.
+    """
+    between = [gone + (ratio - gone) * step / steps for step in range(1, steps)]
+    return [*(share for share in between if gone < share < ratio), ratio]
+
+
+def _scores(
+    model: nn.Module,
+    groups: Sequence[ChannelGroup],
+    *,
+    method: Method,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    seed: int,
+) -> Mapping[str, Tensor]:
+    """Scores that can be compared between groups."""
+    criterion = IMPORTANCES[method.importance]
+    scores = score(
+        model,
+        groups,
+        criterion=criterion,
+        batches=batches,
+        seed=seed,
+        regulariser=method.regulariser,
+    )
+    return scores if criterion.one_scale else relative(scores)
+
+
+def _kept(
+    dense: Prunable,
+    model: nn.Module,
+    groups: Sequence[ChannelGroup],
+    scores: Mapping[str, Tensor],
+    *,
+    goal: float,
+    method: Method,
+    rates: Price,
+) -> dict[str, tuple[int, ...]]:
+    """The units that stay, so that ``goal`` is gone."""
+    given = choices(
         model,
         groups,
         scores,
-        dense_params=dense.cost.params,
         dense_units={g.name: len(g.units) for g in dense.groups},
-        ratio=ratio,
         alignment=Alignment(multiple=method.align),
-        priority=ALLOCATIONS[method.allocation],
+        price=rates,
+        dense_price=rates.of(shapes_of(dense.model)),
     )
-    smaller = cut(model, groups, kept)
-    difference = self_test(model, smaller, groups, kept, dense.example)
-    return Candidate(
-        ratio=ratio,
-        model=smaller,
-        plan=PrunePlan(kept=kept),
-        cost=cost(smaller, dense.example),
-        difference=difference,
+    return allocate(
+        groups,
+        given,
+        ratio=goal,
+        of=method.of,
+        multiple=method.align,
+        allocation=ALLOCATIONS[method.allocation],
     )
 
 

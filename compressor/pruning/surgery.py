@@ -1,6 +1,8 @@
 """The only code that cuts, and the proof that the cut was right."""
 
 import copy
+import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -26,6 +28,8 @@ _FORWARD_ERRORS: Final = (
     TypeError,
     ValueError,
 )
+
+_NO_TIME: Final = "not tested within the time limit"
 
 Kept = Mapping[str, Sequence[int]]
 """Per group name, the units that stay. A missing name keeps its whole group."""
@@ -98,14 +102,20 @@ def self_test(
 
 
 def sound_groups(
-    model: nn.Module, groups: Sequence[ChannelGroup], example: Tensor, *, seed: int
+    model: nn.Module,
+    groups: Sequence[ChannelGroup],
+    example: Tensor,
+    *,
+    seed: int,
+    until: float = math.inf,
 ) -> tuple[tuple[ChannelGroup, ...], tuple[LeftAlone, ...]]:
     """Split groups into those that can be cut rightly and those to leave alone.
 
     Half of each group's units are removed on trial. All groups at once first; where the
     self-test fails, halves of them, down to the single groups at fault. What is found this way
     are the networks that a tracer misreads: zero-padded shortcuts, channel shuffles, constants
-    in ``view``.
+    in ``view``. Groups that are not tested by the time ``until`` (of ``time.monotonic``) are
+    left alone.
     """
     generator = torch.Generator().manual_seed(seed)
     trial: dict[str, list[int]] = {}
@@ -113,8 +123,14 @@ def sound_groups(
         order = torch.randperm(len(group.units), generator=generator).tolist()
         trial[group.name] = sorted(group.units[i] for i in order[len(order) // 2 :])
     left: list[LeftAlone] = []
+    dull = _complaint(model, [], {}, example) if groups else ""
+    if dull:  # the network's own output tells nothing, whatever is cut
+        return (), tuple(LeftAlone(modules=g.modules, reason=dull) for g in groups)
 
     def sound(doubtful: Sequence[ChannelGroup], trusted: list[ChannelGroup]) -> list[ChannelGroup]:
+        if time.monotonic() > until:
+            left.extend(LeftAlone(modules=g.modules, reason=_NO_TIME) for g in doubtful)
+            return []
         complaint = _complaint(model, [*trusted, *doubtful], trial, example)
         if not complaint:
             return list(doubtful)

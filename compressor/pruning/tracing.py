@@ -6,10 +6,11 @@ plain data. Source of the method: Fang et al. 2023, "DepGraph" (arXiv:2301.12900
 """
 
 import copy
+import gc
 import multiprocessing
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -17,6 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from compressor.pruning.assembly import CUTTABLE, RawGroup, Touch, assemble
+from compressor.pruning.dataflow import follow
+from compressor.pruning.flow_rules import RULES
 from compressor.pruning.groups import ChannelGroup, LeftAlone
 
 TIME_LIMIT_S = 30.0
@@ -40,17 +43,38 @@ def trace(
     Raises:
         TraceError: the model cannot be traced, or not within the limit.
     """
-    _refuse_wrappers(model)
+    return _traced(model, example, _raw_groups, time_limit_s=time_limit_s)
+
+
+def trace_inner(
+    model: nn.Module, example: Tensor, *, time_limit_s: float = TIME_LIMIT_S
+) -> tuple[tuple[ChannelGroup, ...], tuple[LeftAlone, ...]]:
+    """As ``trace``, with ``dataflow`` in place of torch-pruning: right by construction, fewer."""
+    return _traced(model, example, _inner_groups, time_limit_s=time_limit_s)
+
+
+_Tracer = Callable[[nn.Module, Tensor], list[RawGroup]]
+
+
+def _traced(
+    model: nn.Module, example: Tensor, tracer: _Tracer, *, time_limit_s: float
+) -> tuple[tuple[ChannelGroup, ...], tuple[LeftAlone, ...]]:
+    refuse_wrappers(model)
     try:
         twin = copy.deepcopy(model).cpu().eval()
         twin.requires_grad_()  # tracing follows gradients: a frozen layer would be invisible
     except RuntimeError as error:
         raise TraceError(f"the model cannot be copied for tracing: {error}") from error
-    raw = _in_a_child(twin, example[:2].detach().cpu(), time_limit_s=time_limit_s)
+    raw = _in_a_child(twin, example[:2].detach().cpu(), tracer, time_limit_s=time_limit_s)
     return assemble(raw, dict(model.named_modules()))
 
 
-def _refuse_wrappers(model: nn.Module) -> None:
+def refuse_wrappers(model: nn.Module) -> None:
+    """Refuse what is not the network itself.
+
+    Raises:
+        TraceError: The model is TorchScript or compiled.
+    """
     if isinstance(model, torch.jit.ScriptModule):
         raise TraceError(
             "the model is TorchScript, which cannot be pruned; give the original nn.Module"
@@ -59,10 +83,12 @@ def _refuse_wrappers(model: nn.Module) -> None:
         raise TraceError("the model is wrapped by torch.compile; give the module before compiling")
 
 
-def _in_a_child(model: nn.Module, example: Tensor, *, time_limit_s: float) -> list[RawGroup]:
+def _in_a_child(
+    model: nn.Module, example: Tensor, tracer: _Tracer, *, time_limit_s: float
+) -> list[RawGroup]:
     context = multiprocessing.get_context("fork")  # the model need not be picklable
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_report, args=(model, example, sender), daemon=True)
+    child = context.Process(target=_report, args=(model, example, tracer, sender), daemon=True)
     with warnings.catch_warnings():
         # Python 3.12 warns about forking a process with threads; the child uses one thread only.
         warnings.filterwarnings("ignore", category=DeprecationWarning, message=".*fork.*")
@@ -73,7 +99,7 @@ def _in_a_child(model: nn.Module, example: Tensor, *, time_limit_s: float) -> li
         if not receiver.poll(time_limit_s):
             raise TraceError(
                 f"tracing did not end within {time_limit_s:.0f} s: torch-pruning is known to loop "
-                "on windowed attention (Swin, MaxViT); this network cannot be pruned"
+                "on windowed attention (Swin, MaxViT)"
             )
         answer = receiver.recv()
     except EOFError as gone:
@@ -89,16 +115,22 @@ def _in_a_child(model: nn.Module, example: Tensor, *, time_limit_s: float) -> li
     return list(answer)
 
 
-def _report(model: nn.Module, example: Tensor, sender: Connection) -> None:
+def _report(model: nn.Module, example: Tensor, tracer: _Tracer, sender: Connection) -> None:
     """In the child: send the raw groups, or one sentence on what went wrong."""
+    # What the parent threw away may own threads, and to free it would be to wait for them.
+    gc.freeze()
     torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
     warnings.simplefilter("ignore")  # torch-pruning's advice is for interactive use
     try:
         with torch.inference_mode(mode=False), torch.enable_grad():
-            raw = _raw_groups(model, example)
+            raw = tracer(model, example)
         sender.send(raw)
     except Exception as error:  # noqa: BLE001 # whatever a user's forward raises goes to the parent
         sender.send(f"the model cannot be traced: {type(error).__name__}: {error}")
+
+
+def _inner_groups(model: nn.Module, example: Tensor) -> list[RawGroup]:
+    return follow(model, example, RULES)
 
 
 def _raw_groups(model: nn.Module, example: Tensor) -> list[RawGroup]:

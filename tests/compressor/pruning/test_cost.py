@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from compressor.pruning.cost import Cost, cost, count_params, removed_share
-from tests.compressor.pruning.tiny_nets import EXAMPLE, TINY_NETS, made
+from compressor.pruning.cost import Cost, cost, count_params, removed_share, work
+from tests.compressor.pruning.tiny_nets import EXAMPLE, TINY_NETS, Do, made
 
 
 @pytest.mark.parametrize("width_in", [4, 8])
@@ -70,3 +70,28 @@ def test_counting_leaves_the_model_alone_and_counts_every_parameter(name: str) -
 def test_shares_are_of_the_dense_network() -> None:
     dense, pruned = Cost(params=200, macs=1000), Cost(params=150, macs=200)
     assert removed_share(dense, pruned) == {"params": 0.25, "macs": 0.8}
+
+
+@pytest.mark.parametrize("name", TINY_NETS)
+def test_work_attributes_every_multiply_add(name: str) -> None:
+    model = made(name)
+    found = work(model, EXAMPLE)
+    assert sum(found.by_weight.values()) + sum(found.products.values()) == cost(model, EXAMPLE).macs
+
+
+def test_work_is_attributed_to_the_weight_wherever_it_is_used() -> None:
+    layer = nn.Linear(5, 5)
+    found = work(nn.Sequential(layer, nn.ReLU(), layer, nn.Linear(5, 2)), torch.zeros(1, 5))
+    assert found.by_weight == {("0", "weight"): 50, ("3", "weight"): 10}
+    assert found.products == {}
+
+
+def test_attentions_products_and_projections_are_counted() -> None:
+    # 6 tokens of 8: three projections and one, 6 * 8 * 8 each; two products, 6 * 6 * 8 each.
+    attention = nn.MultiheadAttention(8, 2, batch_first=True).eval()
+    model = Do(lambda x, a: a(x, x, x, need_weights=False)[0], mix=attention)
+    found = work(model, torch.randn(1, 6, 8))
+    assert found.by_weight["mix", "in_proj_weight"] == 3 * 6 * 8 * 8
+    assert found.by_weight["mix.out_proj", "weight"] == 6 * 8 * 8
+    assert found.products == {"mix": 2 * 6 * 6 * 8}
+    assert cost(model, torch.randn(1, 6, 8)).macs == 4 * 6 * 8 * 8 + 2 * 6 * 6 * 8

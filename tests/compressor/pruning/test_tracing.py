@@ -1,3 +1,4 @@
+import gc
 import multiprocessing
 import os
 import time
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from compressor.pruning.groups import ChannelGroup, LeftAlone
 from compressor.pruning.tracing import TraceError, trace
-from tests.compressor.pruning.tiny_nets import EXAMPLE, TINY_NETS, Do, chain, conv, made
+from tests.compressor.pruning.tiny_nets import EXAMPLE, TINY_NETS, Do, chain, classifier, conv, made
 
 
 def state_of(model: nn.Module) -> tuple[object, ...]:
@@ -132,6 +133,33 @@ def test_a_forward_that_does_not_end_is_given_up_at_the_time_limit() -> None:
     said = refusal(chain(stem=conv(3, 8), act=Do(for_ever)), time_limit_s=1.0)
     assert "did not end within 1 s" in said
     assert time.monotonic() - started < 20.0
+
+
+class OwnsAThread:
+    """Garbage that waits, when it is freed, for a thread that no fork has: as a session does."""
+
+    def __init__(self) -> None:
+        self.home, self.itself = os.getpid(), self
+
+    def __del__(self) -> None:
+        if os.getpid() != self.home:
+            time.sleep(60)
+
+
+def test_what_the_caller_threw_away_is_not_waited_for() -> None:
+    garbage = OwnsAThread()
+    gc.collect()  # among what is old, where no collection before that of the forward finds it
+    del garbage
+
+    def collecting(x: Tensor) -> Tensor:
+        gc.collect()
+        return x
+
+    groups, _ = trace(
+        classifier(8, stem=conv(3, 8), act=Do(collecting), body=conv(8, 8)), EXAMPLE,
+        time_limit_s=20.0,
+    )  # fmt: skip
+    assert groups
 
 
 def test_two_outputs_are_refused() -> None:

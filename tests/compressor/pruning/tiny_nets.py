@@ -255,7 +255,7 @@ TINY_NETS: Final[Mapping[str, TinyNet]] = {
     "weight norm": net(
         lambda: classifier(24, stem=nn.utils.parametrizations.weight_norm(conv(3, 16)), a=Relu(),
                            body=conv(16, 24)),
-        "body", stem="is computed",
+        "stem", "body",
     ),
     "spatial dropout": net(lambda: over(lambda _: nn.Dropout2d(0.5)), "stem", "body"),
     "one dimension": net(

@@ -1,0 +1,89 @@
+"""What of a network can be cut rightly: torch-pruning first, the forward pass where that fails."""
+
+import time
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from compressor.pruning.groups import ChannelGroup, LeftAlone
+from compressor.pruning.surgery import sound_groups
+from compressor.pruning.tracing import TraceError, refuse_wrappers, trace, trace_inner
+
+TIME_LIMIT_S = 30.0
+"""Seconds after which a network is done or refused."""
+
+_SHARE_OF_TRACING = 0.5
+"""Of the time limit; the rest is for the forward pass that is followed, and for trial cuts."""
+
+_OUTPUTS = "these are the network's outputs"
+
+Found = tuple[tuple[ChannelGroup, ...], tuple[LeftAlone, ...]]
+
+
+def find(
+    model: nn.Module, example: Tensor, *, seed: int, time_limit_s: float = TIME_LIMIT_S
+) -> Found:
+    """The groups of ``model`` that can be cut rightly, and what is left alone and why.
+
+    Where torch-pruning raises or does not end, only channels that are private to a few layers
+    are cut, and the first entry of what is left alone says so. Where some of its groups fail the
+    self-test, such channels are looked for among them.
+
+    Args:
+        model: one tensor in, one tensor out; not changed.
+        example: inputs [n c h w], n >= 2.
+        seed: of the trial cuts.
+        time_limit_s: seconds for all of it; groups that are not tested by then are left alone.
+
+    Raises:
+        TraceError: the network cannot be traced, or nothing of it can be cut.
+    """
+    until = time.monotonic() + time_limit_s
+    refuse_wrappers(model)
+    try:
+        traced, left = trace(model, example, time_limit_s=_SHARE_OF_TRACING * time_limit_s)
+    except TraceError as error:
+        return _inner_alone(model, example, error, seed=seed, until=until)
+    groups, unsound = sound_groups(model, traced, example, seed=seed, until=until)
+    if not unsound:
+        return groups, left
+    try:
+        inner, _ = trace_inner(model, example, time_limit_s=_left_of(until))
+    except TraceError:
+        return groups, (*left, *unsound)  # what the self-test said is the better reason
+    more = _apart_from(groups, inner)
+    if more:
+        groups, still = sound_groups(model, (*groups, *more), example, seed=seed, until=until)
+        cut = {group.name for group in groups}
+        unsound = tuple(u for u in (*unsound, *still) if u.modules[0] not in cut)
+    return groups, (*left, *unsound)
+
+
+def _inner_alone(
+    model: nn.Module, example: Tensor, error: TraceError, *, seed: int, until: float
+) -> Found:
+    try:
+        inner, left = trace_inner(model, example, time_limit_s=_left_of(until))
+    except TraceError:
+        raise error from None
+    groups, unsound = sound_groups(model, inner, example, seed=seed, until=until)
+    if not groups:
+        said = "; ".join(item.reason for item in (*unsound, *left) if item.reason != _OUTPUTS)
+        raise TraceError(f"{error}; and no channels are private to a few layers: {said}") from error
+    why = LeftAlone(
+        modules=tuple(name for name, module in model.named_children()),
+        reason=f"all but inner widths, which follow from one forward pass: {error}",
+    )
+    return groups, (why, *left, *unsound)
+
+
+def _apart_from(
+    groups: Sequence[ChannelGroup], others: Sequence[ChannelGroup]
+) -> list[ChannelGroup]:
+    """Those of ``others`` that cut no tensor dimension that ``groups`` cut."""
+    taken = {piece.key for group in groups for piece in group.slices}
+    return [other for other in others if taken.isdisjoint(piece.key for piece in other.slices)]
+
+
+def _left_of(until: float) -> float:
+    return max(until - time.monotonic(), 0.0)

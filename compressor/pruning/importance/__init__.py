@@ -1,0 +1,11 @@
+"""How much a unit matters: the table of importances, and the call that scores with one of them.
+
+``table``: what there is. ``weights``: what weights alone say. ``loss``: models of the loss, with
+the curvature of ``curvature``. ``inputs``: what the layers read that follow; ``readers`` watches
+them. ``subject``: what is scored, and how slices of tensors become units.
+"""
+
+from compressor.pruning.importance.subject import UnscorableError
+from compressor.pruning.importance.table import IMPORTANCES, Criterion, score
+
+__all__ = ["IMPORTANCES", "Criterion", "UnscorableError", "score"]
