@@ -9,14 +9,13 @@ import gc
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import onnxruntime
-from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from exporters.child import last_words, run_module
@@ -30,9 +29,9 @@ from exporters.latency_statistics import (
     ratio,
     ratio_interval,
 )
-from exporters.sessions import CPU, cpu_threads, session
+from exporters.sessions import cpu_threads, session
+from exporters.timing import Run, bound, timed_ms, warmed_up
 
-_WARM_UP_RUNS: Final = 10
 _WARM_UP_S: Final = 0.5
 
 _MIN_BLOCKS: Final = 20
@@ -44,8 +43,6 @@ _PRECISION: Final = 0.02
 
 # Loading, warming up and the least number of blocks of slow networks come on top of the time given.
 _GRACE_S: Final = 900.0
-
-Run = Callable[[], None]
 
 
 class LatencyError(RuntimeError):
@@ -163,8 +160,11 @@ def _compare_batch(
     if shapes["dense"] != shapes["pruned"]:
         raise LatencyError(f"dense takes {shapes['dense']}, pruned takes {shapes['pruned']}")
     images = generator.standard_normal(shapes["dense"], dtype=np.float32)
-    runs = {variant: _bound(opened, images, request) for variant, opened in sessions.items()}
-    once_s = {variant: _warm_up(run) for variant, run in runs.items()}
+    runs = {
+        variant: bound(opened, images, provider=request.provider)
+        for variant, opened in sessions.items()
+    }
+    once_s = {variant: warmed_up(run, seconds=_WARM_UP_S) for variant, run in runs.items()}
     per_block = int(request.seconds / _WANTED_BLOCKS / sum(once_s.values())) - 1
     times = _time(
         runs,
@@ -199,35 +199,6 @@ def _shape(opened: onnxruntime.InferenceSession, *, batch: int) -> tuple[int, ..
     return (batch, *rest)
 
 
-def _bound(
-    opened: onnxruntime.InferenceSession, images: NDArray[np.float32], request: _Request
-) -> Run:
-    """One run with input and output on the device: what is timed is the network, not the bus.
-
-    ``images`` must live as long as the run: on a CPU they are read where they lie.
-    """
-    device = "cpu" if request.provider == CPU else "cuda"
-    source = onnxruntime.OrtValue.ortvalue_from_numpy(images, device, 0)
-    binding = opened.io_binding()
-    binding.bind_ortvalue_input(opened.get_inputs()[0].name, source)
-    binding.bind_output(opened.get_outputs()[0].name, device, 0)
-
-    def run() -> None:
-        opened.run_with_iobinding(binding)
-        binding.synchronize_outputs()
-
-    return run
-
-
-def _warm_up(run: Run) -> float:
-    """Seconds of one run, once memory is allocated, kernels are chosen and clocks are up."""
-    times_ms: list[float] = []
-    end = time.perf_counter() + _WARM_UP_S
-    while len(times_ms) < _WARM_UP_RUNS or time.perf_counter() < end:
-        times_ms.append(_timed_ms(run))
-    return float(np.median(times_ms[len(times_ms) // 2 :])) / 1e3
-
-
 def _time(
     runs: Mapping[str, Run], *, per_block: int, seconds: float, generator: np.random.Generator
 ) -> dict[str, Times]:
@@ -237,19 +208,13 @@ def _time(
     while True:
         for variant in generator.permutation(list(runs)):
             runs[variant]()  # Not timed: it brings the network back into the caches.
-            blocks[variant].append([_timed_ms(runs[variant]) for _ in range(per_block)])
+            blocks[variant].append([timed_ms(runs[variant]) for _ in range(per_block)])
         if len(blocks["dense"]) < _MIN_BLOCKS:
             continue
         times = {variant: np.array(rows) for variant, rows in blocks.items()}
         widths = [half_width(times["dense"], times[other]) for other in ("pruned", "again")]
         if max(widths) <= _PRECISION or time.perf_counter() > end:
             return times
-
-
-def _timed_ms(run: Run) -> float:
-    start = time.perf_counter_ns()
-    run()
-    return (time.perf_counter_ns() - start) / 1e6
 
 
 def _latency(times: Times) -> Latency:
