@@ -10,40 +10,42 @@ from numpy.typing import NDArray
 
 from compressor.distributions import distribution_of
 from compressor.files import digest
-from compressor.training.retrain import Augment
+from compressor.training.augment import Augment
 from gates.shifts import sample
 from policies import FolderRule, Policy
 
-CLEAN_SHARE = 0.5
-"""Share of the training images that keep their own distribution."""
 
-
-def accounted_shifts(policy: Policy, *, seed: int) -> Augment | None:
+def accounted_shifts(policy: Policy, *, seed: int, share: float = 0.5) -> Augment | None:
     """An augmentation with the policy's accounted rules; None when it accounts for none.
 
-    Half of the images stay as they are, the others get a draw from one accounted rule each, all
-    rules equally likely. What an image gets in an epoch hangs on its id and on nothing else in the
-    batch.
+    A ``share`` of the images get a draw from one accounted rule each, all rules equally likely, and
+    the others stay as they are. What an image gets in an epoch hangs on its id and on nothing else
+    in the batch.
+
+    Of a rule that is a mixture or has several severities, all are equally likely. So a mixture of
+    nine shifts at severities 1 to 5 and a share of 5/6 are the ``Mix`` of Liebenwein et al. 2021
+    (arXiv:2103.03014), who draw one of nine shifts and a severity of 0 to 5, 0 being no shift.
     """
     distributions = [
         distribution_of(rule)
         for rule in policy.shifts
         if not isinstance(rule, FolderRule) and rule.accounted
     ]
-    if not distributions:
+    if not distributions or share == 0:
         return None
+    part = share / len(distributions)
 
     def augment(
         images: NDArray[np.uint8], ids: NDArray[np.uint64], epoch: int
     ) -> NDArray[np.uint8]:
         # One seed for the whole epoch: the shifts that draw from a bank draw it anew for each seed.
         drawn_seed = int(digest("retraining", str(seed), str(epoch))[:15], 16)
-        numbers = _numbers(ids, seed=drawn_seed)
+        # Below 0: as it is. Rounding may put the very largest number past the last rule.
+        which = np.floor((_numbers(ids, seed=drawn_seed) - (1 - share)) / part)
+        which = np.minimum(which, len(distributions) - 1)
         result = images.copy()
         for index, distribution in enumerate(distributions):
-            share = (1.0 - CLEAN_SHARE) / len(distributions)
-            low = CLEAN_SHARE + index * share
-            chosen = np.flatnonzero((numbers >= low) & (numbers < low + share))
+            chosen = np.flatnonzero(which == index)
             if len(chosen):
                 # The first of the rule's draws alone: the next epoch is another.
                 result[chosen] = sample(

@@ -24,6 +24,16 @@ class RandomView(Protocol):
         ...
 
 
+class Augment(Protocol):
+    """Images as training should see them, a shift of the gate for instance."""
+
+    def __call__(
+        self, images: NDArray[np.uint8], ids: NDArray[np.uint64], epoch: int
+    ) -> NDArray[np.uint8]:
+        """Images [n c h w] to images [n c h w]; the same arguments give the same images."""
+        ...
+
+
 def flip(images: NDArray[np.uint8], generator: np.random.Generator) -> NDArray[np.uint8]:
     """Mirror half of the images, left to right."""
     mirrored = generator.random(len(images)) < 0.5

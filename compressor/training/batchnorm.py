@@ -25,7 +25,7 @@ def reestimate(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     running statistics comes back as a plain copy, and ``batches`` is not read.
 
     Raises:
-        TrainingError: there are no batches.
+        TrainingError: there are fewer than two images.
     """
     network = copy.deepcopy(model).eval()
     norms = [
@@ -40,10 +40,16 @@ def reestimate(model: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
         norm.reset_running_stats()
         norm.momentum = None  # torch: a cumulative average instead of a decaying one
         norm.train()
+    seen = 0
     with torch.no_grad():
-        seen = sum(1 for images in batches if network(images) is not None)
-    if not seen:
-        raise TrainingError("no batches to estimate BatchNorm from; give at least one")
+        for images in batches:
+            seen += len(images)
+            if len(images) > 1:  # one image has no variance, and would count as much as a batch
+                network(images)
+    if seen < 2:
+        raise TrainingError(
+            f"{seen} images to estimate BatchNorm from; give at least two, better some hundreds"
+        )
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

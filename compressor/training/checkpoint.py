@@ -29,6 +29,8 @@ class EpochLog:
     accuracy: float
     """Share of the epoch's images named right while the weights were still moving."""
     seconds: float
+    tune_accuracy: float | None = None
+    """On images held back from training, after the epoch; None where there were none."""
 
 
 def save(
@@ -36,10 +38,22 @@ def save(
     network: nn.Module,
     optimiser: torch.optim.Optimizer,
     *,
+    average: nn.Module | None = None,
+    best: Mapping[str, Tensor] | None = None,
     log: tuple[EpochLog, ...],
     owner: str,
 ) -> None:
-    """Write everything that the next epoch depends on; ``owner`` names the retraining."""
+    """Write everything that the next epoch depends on; ``owner`` names the retraining.
+
+    Args:
+        path: the file.
+        network: the network in training.
+        optimiser: its SGD.
+        average: of the network's weights, where one is kept.
+        best: weights of the best epoch so far, where one is chosen.
+        log: the epochs so far.
+        owner: what a resuming retraining must be equal to.
+    """
     # A parameter that the network never uses has no gradient, hence no momentum.
     momenta = {
         name: optimiser.state[parameter]["momentum_buffer"]
@@ -47,15 +61,23 @@ def save(
         if parameter in optimiser.state
     }
     tensors = _prefixed("model.", network.state_dict()) | _prefixed("momentum.", momenta)
+    tensors |= _prefixed("best.", best or {})
+    if average is not None:
+        tensors |= _prefixed("average.", average.state_dict())
     metadata = {"owner": owner, "log": json.dumps([asdict(entry) for entry in log])}
     # By way of memory: safetensors hides what the disk said behind an error of its own.
     write_atomically(path, to_bytes(tensors, metadata=metadata))
 
 
 def resume(
-    path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, *, owner: str
-) -> tuple[EpochLog, ...]:
-    """Put a checkpoint's weights and momenta in place; the epochs that it has behind it.
+    path: Path,
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    *,
+    average: nn.Module | None = None,
+    owner: str,
+) -> tuple[tuple[EpochLog, ...], dict[str, Tensor]]:
+    """Put a checkpoint's weights and momenta in place; its epochs, and its best weights if any.
 
     Raises:
         TrainingError: the file is damaged, or was left by another retraining.
@@ -73,12 +95,15 @@ def resume(
     except SafetensorError as error:
         raise TrainingError(f"unreadable checkpoint ({error}); {remedy}") from error
     network.load_state_dict(_without_prefix("model.", tensors))
+    if average is not None:
+        average.load_state_dict(_without_prefix("average.", tensors))
     parameters = dict(network.named_parameters())
     for name, momentum in _without_prefix("momentum.", tensors).items():
         # empty_like keeps the parameter's memory layout, as the optimiser itself would.
         buffer = torch.empty_like(parameters[name]).copy_(momentum)
         optimiser.state[parameters[name]]["momentum_buffer"] = buffer
-    return tuple(EpochLog(**entry) for entry in json.loads(metadata["log"]))
+    log = tuple(EpochLog(**entry) for entry in json.loads(metadata["log"]))
+    return log, _without_prefix("best.", tensors)
 
 
 def _prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -28,9 +28,12 @@ data:
   gate: {torchvision: MNIST, root: /sets, split: test}
   ledger: uses/holdout.jsonl
 retrain:
-  {recipe: halving, epochs: 3, lr: 0.1, batch_size: 64, weight_decay: 0, momentum: 0.8,
-   distill: 1.0, augment: [crop], amp: false}
-search: {ratios: [0.25, 0.5], of: params, align: 4, importance: l1, allocation: uniform}
+  {recipe: rewinding, epochs: 3, lr: 0.1, batch_size: 64, weight_decay: 0, momentum: 0.8,
+   distill: 1.0, augment: [crop], amp: false, warm_up: 0, ema: 0.99, choose: best_on_tune,
+   robust: 0.8333,
+   original: {epochs: 182, lr: 0.1, milestones: [91, 136], factor: 0.1, cosine: false, warm_up: 5}}
+search: {ratios: [0.25, 0.5], of: params, align: 4, importance: l1, allocation: uniform,
+         compensate: false}
 latency: {batches: [1], seconds: 5, provider: cpu}
 seed: 7
 """
@@ -57,6 +60,8 @@ def test_every_field_can_be_given(tmp_path: Path) -> None:
     assert project.data.ledger == tmp_path / "uses" / "holdout.jsonl"
     assert project.search.ratios == (0.25, 0.5)
     assert project.retrain.augment == ("crop",)
+    assert project.retrain.original is not None
+    assert project.retrain.original.milestones == (91, 136)
     assert project.seed == 7
 
 

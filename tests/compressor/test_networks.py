@@ -151,3 +151,20 @@ def test_a_scripted_network_is_refused(net: nn.Module, root: Path) -> None:
 def test_wrappers_are_taken_off(factory: str, net: nn.Module, root: Path) -> None:
     loaded = load(saved(root, weights_of(net)), root, factory=factory)
     assert type(loaded.module).__name__ == "Net"
+
+
+LAZY = """
+from torch import nn
+
+def net():
+    return nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(2))
+"""
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules are a new feature:UserWarning")
+def test_lazy_layers_take_their_shapes_from_the_weights(tmp_path: Path) -> None:
+    (tmp_path / "lazy_nets.py").write_text(LAZY)
+    twin = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
+    loaded = load(saved(tmp_path, weights_of(twin)), tmp_path, factory="lazy_nets:net")
+    images = torch.randn(2, 3, 4, 4)
+    assert torch.equal(loaded.module(images), twin.eval()(images))

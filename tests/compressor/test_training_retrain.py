@@ -2,6 +2,7 @@ import copy
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 
+from compressor.training.augment import Augment
 from compressor.training.batches import LabelledImages, accuracy, native_bfloat16
+from compressor.training.epoch import TrainingProgress, _loss
 from compressor.training.recipe import Recipe, TrainingError
-from compressor.training.retrain import Augment, TrainingProgress, TrainingResult, _loss, retrain
+from compressor.training.retrain import TrainingResult, retrain
+from compressor.training.schedules import Original
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=3, lr=0.05, batch_size=16)
@@ -67,6 +71,16 @@ def kill_in(epoch: int, step: int) -> Callable[[TrainingProgress], None]:
 
 
 DATA = bright_halves(72)
+TUNE = bright_halves(50, seed=7)
+ORIGINAL = Original(epochs=8, lr=0.1, milestones=(6,))
+RECIPES = {
+    "halving": RECIPE,
+    "rewinding": replace(RECIPE, schedule="rewinding", original=ORIGINAL),
+    "cosine": replace(RECIPE, schedule="cosine", warm_up=0.5),
+    "average": replace(RECIPE, ema=0.9),
+    "best on tune": replace(RECIPE, choose="best_on_tune"),
+    "best average": replace(RECIPE, ema=0.9, choose="best_on_tune"),
+}
 TEACHER = tiny_net(9)
 
 
@@ -77,6 +91,7 @@ def run(
     seed: int = 1,
     teacher: nn.Module | None = TEACHER,
     augment: Augment | None = None,
+    tune: LabelledImages | None = None,
     checkpoint: Path | None = None,
     on_step: Callable[[TrainingProgress], None] | None = None,
 ) -> TrainingResult:
@@ -88,6 +103,7 @@ def run(
         device=CPU,
         teacher=teacher,
         augment=augment,
+        tune=tune,
         checkpoint=checkpoint,
         on_step=on_step,
     )
@@ -140,26 +156,88 @@ def test_no_epochs_leave_the_weights_as_they_are() -> None:
     assert result.log == ()
 
 
-@pytest.mark.parametrize(("epoch", "step"), [(2, 1), (2, 4), (3, 2)])
-def test_a_killed_retraining_resumes_bit_for_bit(tmp_path: Path, epoch: int, step: int) -> None:
+@pytest.mark.parametrize(
+    ("epoch", "step", "name"),
+    [(2, 1, "halving"), (2, 4, "halving"), *((3, 2, name) for name in RECIPES)],
+)
+def test_a_killed_retraining_resumes_bit_for_bit(
+    tmp_path: Path, epoch: int, step: int, name: str
+) -> None:
     path = tmp_path / "training.safetensors"
+    again = partial(run, recipe=RECIPES[name], tune=TUNE)
     with pytest.raises(PowerCutError):
-        run(checkpoint=path, on_step=kill_in(epoch, step))
+        again(checkpoint=path, on_step=kill_in(epoch, step))
     seen: list[int] = []
-    resumed = run(checkpoint=path, on_step=lambda progress: seen.append(progress.epoch))
-    undisturbed = run()
+    resumed = again(checkpoint=path, on_step=lambda progress: seen.append(progress.epoch))
+    undisturbed = again()
     assert min(seen) == epoch
     assert same_weights(resumed.model, undisturbed.model)
     assert [replace(entry, seconds=0) for entry in resumed.log] == [
         replace(entry, seconds=0) for entry in undisturbed.log
     ]
+    assert resumed.epoch == undisturbed.epoch
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_finished_retraining_is_not_repeated(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_finished_retraining_is_not_repeated(tmp_path: Path, name: str) -> None:
     path = tmp_path / "training.safetensors"
-    first = run(checkpoint=path)
-    assert same_weights(run(checkpoint=path, on_step=kill_in(1, 1)).model, first.model)
+    again = partial(run, recipe=RECIPES[name], tune=TUNE, checkpoint=path)
+    first = again()
+    assert same_weights(again(on_step=kill_in(1, 1)).model, first.model)
+
+
+def test_every_recipe_ends_elsewhere() -> None:
+    plain = run(tune=TUNE)
+    for name in ("rewinding", "cosine", "average"):
+        assert not same_weights(run(recipe=RECIPES[name], tune=TUNE).model, plain.model)
+
+
+def test_measuring_on_the_tune_split_changes_no_weight() -> None:
+    measured = run(tune=TUNE)
+    assert same_weights(measured.model, run().model)
+    assert measured.log[-1].tune_accuracy == accuracy(measured.model, TUNE, device=CPU)
+    assert [entry.tune_accuracy for entry in run().log] == [None, None, None]
+
+
+def test_rewound_rates_are_those_of_the_last_original_epochs() -> None:
+    log = run(recipe=RECIPES["rewinding"]).log
+    assert [entry.lr_first for entry in log] == pytest.approx([0.1, 0.01, 0.01])
+
+
+def test_the_average_is_that_of_the_weights_after_every_step() -> None:
+    """Two steps: e0 = w0; e1 = e0 + 0.9 (w1 - e0); e2 = e1 + (1 - 2/11)(w2 - e1)."""
+    data = bright_halves(8)
+
+    def after(epochs: int, ema: float) -> nn.Module:
+        # A rate that never falls, so that the first of two epochs is that of one.
+        recipe = Recipe(epochs=epochs, lr=0.05, final_lr=0.05, distill=0, batch_size=8, ema=ema)
+        return retrain(tiny_net(), data, recipe=recipe, seed=0, device=CPU).model
+
+    wanted: dict[str, Tensor] = dict(tiny_net().named_parameters())
+    for epochs, decay in ((1, 0.1), (2, 2 / 11)):
+        weights = dict(after(epochs, 0.0).named_parameters())
+        wanted = {name: decay * wanted[name] + (1 - decay) * weights[name] for name in wanted}
+    for name, value in after(2, 0.9).named_parameters():
+        torch.testing.assert_close(value, wanted[name])
+
+
+def test_the_best_epoch_on_the_tune_split_is_kept_and_not_a_later_one() -> None:
+    """The tune labels are wrong: the more is learnt, the worse it looks there."""
+    wrong = replace(TUNE, labels=1 - TUNE.labels)
+    recipe = replace(RECIPE, epochs=6, choose="best_on_tune")
+    chosen = run(recipe=recipe, tune=wrong)
+    accuracies = [entry.tune_accuracy or 0.0 for entry in chosen.log]
+    assert accuracies.index(max(accuracies)) + 1 == chosen.epoch < 6
+    assert accuracy(chosen.model, wrong, device=CPU) == max(accuracies)
+    last = run(recipe=replace(recipe, choose="last"), tune=wrong)
+    assert (last.epoch, last.log[-1].tune_accuracy) == (6, accuracies[-1])
+
+
+@pytest.mark.parametrize("tune", [None, bright_halves(0)])
+def test_the_best_on_no_images_is_refused(tune: LabelledImages | None) -> None:
+    with pytest.raises(TrainingError, match="no tune images"):
+        run(recipe=RECIPES["best on tune"], tune=tune)
 
 
 def test_a_retraining_killed_in_its_first_epoch_starts_over(tmp_path: Path) -> None:
