@@ -1,0 +1,195 @@
+"""The comparison of methods counts rightly, and makes every network by the same rules."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks.compression_methods import PEERS, fitted, maker
+from benchmarks.compression_table import markdown, packed, paired, unpacked, wilson
+from compressor.factories import import_from
+from compressor.pruning.candidate import Method, propose, prunable
+from compressor.training.batches import LabelledImages
+from compressor.training.recipe import Recipe
+from compressor.training.retrain import retrain
+
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
+CLASSES: Final = 10
+
+
+def test_the_interval_is_that_of_wilson() -> None:
+    # Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E, table I.
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson(0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
+
+
+def test_answers_survive_packing() -> None:
+    right = np.random.default_rng(0).random(1_003) < 0.9
+    assert (unpacked(packed(right), 1_003) == right).all()
+
+
+def result(right: list[bool], **other: object) -> dict[str, Any]:
+    return {
+        "method": "ours", "speedup": 2.0, "seed": 0, "n": len(right),
+        "right": packed(np.array(right)), "accuracy": float(np.mean(right)), **other,
+    }  # fmt: skip
+
+
+def test_a_difference_is_paired_by_image_and_averaged_over_seeds() -> None:
+    ours = [result([True, True, False, True]), result([True, True, True, True])]
+    other = [result([True, False, False, True]), result([True, False, True, True])]
+    middle, low, high = paired(ours, other)
+    assert middle == pytest.approx(25.0)
+    # Gains 0, 1, 0, 0: a standard deviation of 0.5, so that half the interval is 1.96 * 0.25.
+    assert (low, high) == pytest.approx((25.0 - 48.999, 25.0 + 48.999), abs=1e-3)
+
+
+def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "dense": {"accuracy": 0.9, "n": 100, "macs": 400, "params": 300},
+        "settings": {"quick": False, "epochs": 1, "train_images": 5, "lr": 0.1, "distill": 0.0},
+        "hardware": {"cpu": "C"}, "versions": {"torch": "1"}, "results": results, "gates": [],
+    }  # fmt: skip
+
+
+def test_a_method_without_a_network_has_its_reason_in_the_place_of_figures() -> None:
+    without = {"method": "fastnas", "speedup": 2.0, "seed": 0, "why": "it | fails"}
+    made = result([True, False], macs=200, params=100, align=8, at_point=True)
+    text = markdown(summary([made, without]))
+    assert "| 2x | fastnas | none: it / fails |" in text
+    assert "| 2x | ours | 2.00x | 3.00x | 8 | 50.00% [" in text
+    assert "ours against" not in text
+
+
+def test_a_network_beside_its_point_is_marked() -> None:
+    made = result([True, False], macs=300, params=100, align=8, at_point=False)
+    assert "| 1.33x **(not at the point)** |" in markdown(summary([made]))
+
+
+@pytest.mark.parametrize("name", [*PEERS, "random", "ours", "ours:taylor", "ours:l1:uniform:3"])
+def test_every_method_has_a_maker(name: str) -> None:
+    assert callable(maker(name))
+
+
+@pytest.mark.parametrize(
+    "name", ["ours:nothing", "theirs", "ours:l2:global:x", "ours:l2:global:1:"]
+)
+def test_an_unknown_method_is_refused_with_all_that_are_known(name: str) -> None:
+    with pytest.raises(ValueError, match=r"known are ours.*fpgm.*isomorphic.*torch-pruning:local"):
+        maker(name)
+
+
+def network() -> torch.nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        made = import_from(ROOT / "examples" / "cifar10", "resnet20").resnet20()
+    assert isinstance(made, torch.nn.Module)
+    return made.eval()
+
+
+def test_a_network_is_rebuilt_from_the_tensors_of_a_smaller_one() -> None:
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    dense = prunable(network(), images, seed=0)
+    method = Method(of="macs", compensate=False)
+    smaller = propose(dense, None, ratio=0.5, method=method, batches=(), seed=0).model
+    rebuilt = fitted(dense.model, smaller.state_dict())
+    assert torch.equal(rebuilt(images), smaller(images))
+    widths = {name: m.out_channels for name, m in smaller.named_modules() if hasattr(m, "stride")
+              and hasattr(m, "out_channels")}  # fmt: skip
+    assert widths == {name: rebuilt.get_submodule(name).out_channels for name in widths}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders of noise that is a class by its brightness, and a network that can tell some."""
+    folder = tmp_path_factory.mktemp("compression")
+    rng = np.random.default_rng(0)
+    images, labels = [], []
+    for name in ("train", "test"):
+        for label in range(CLASSES):
+            (folder / name / f"c{label}").mkdir(parents=True)
+            for k in range(30):
+                pixels = rng.integers(20 * label, 20 * label + 60, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / name / f"c{label}" / f"{k}.png")
+                images.append(pixels.transpose(2, 0, 1))
+                labels.append(label)
+    # Random ones may answer all images alike, which the gate takes for another order of classes.
+    seen = LabelledImages(
+        images=np.stack(images),
+        labels=np.array(labels),
+        ids=np.arange(len(labels), dtype=np.uint64),
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+    )
+    recipe = Recipe(epochs=4, lr=0.05, batch_size=32, augment=("flip",))
+    cpu = torch.device("cpu")
+    trained = retrain(network(), seen, recipe=recipe, seed=0, device=cpu).model
+    torch.save(trained.state_dict(), folder / "weights.pt")
+    return folder
+
+
+def run(project: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable, "benchmarks/compression.py", "--data", project, "--weights",
+        project / "weights.pt", "--out", project / "out", "--quick", "--device", "cpu",
+        "--points", "2.1", *more,
+    ]  # fmt: skip
+    return subprocess.run(
+        [str(part) for part in command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+def test_a_quick_run_makes_every_network_once_and_judges_it(project: Path) -> None:
+    methods = ["ours", "torch-pruning:global:whole", "torch-pruning:global"]
+    first = run(project, "--methods", *methods, "--latency-seconds", "0")
+    assert first.returncode == 0, first.stderr
+    out = project / "out"
+    before = {file: file.read_bytes() for file in (out / "results").iterdir()}
+    found = {r["method"]: r for r in json.loads((out / "compression.json").read_text())["results"]}
+    assert sorted(found) == sorted(methods)
+    # Its zero-padded shortcuts, cut as torch-pruning's documentation says.
+    assert "does not run" in found["torch-pruning:global:whole"]["why"]
+    dense = json.loads((out / "dense.json").read_text())
+    for method in ("ours", "torch-pruning:global"):
+        assert abs(found[method]["macs"] / dense["macs"] - 1 / 2.1) <= 0.01
+        assert len(found[method]["log"]) == 1
+    logs = [found[m]["log"][0] for m in ("ours", "torch-pruning:global")]
+    assert logs[0]["lr_first"] == logs[1]["lr_first"]
+
+    policy = project / "lenient.yaml"
+    policy.write_text(
+        "apiVersion: compress/v1\nname: lenient\nsummary: For tests.\nalpha: 0.05\nmin_images: 50\n"
+        "shifts:\n  - {name: clean, tolerance: 0.99, reason: it is a test}\n"
+    )
+    second = run(project, "--methods", "ours", "--latency-seconds", "0.2", "--gate", str(policy))
+    assert second.returncode == 0, second.stderr
+    found = {r["method"]: r for r in json.loads((out / "compression.json").read_text())["results"]}
+    assert set(found["ours"]["latency"]) == {"1", "32"}
+    assert all(
+        json.loads(file.read_bytes())["log"] == json.loads(content)["log"]
+        for file, content in before.items()
+        if file.name.startswith("ours") and file.suffix == ".json"
+    )
+    assert "| ours | 0 | " in second.stdout
+    assert "| accepted | 2.1x | " in second.stdout, second.stdout
+
+
+@pytest.mark.slow
+def test_other_settings_want_another_folder(project: Path) -> None:
+    assert run(project, "--minutes", "0", "--latency-seconds", "0").returncode == 0
+    refused = run(project, "--methods", "random", "--lr", "0.5")
+    assert refused.returncode != 0
+    assert "has results of other lr; give another" in refused.stderr
+
+
+def test_fastnas_without_its_environment_is_a_usage_error(project: Path) -> None:
+    refused = run(project, "--methods", "fastnas")
+    assert refused.returncode == 2
+    assert "give its Python as --modelopt" in refused.stderr
