@@ -21,6 +21,7 @@ from compressor.cli_job import INTERRUPTED, carry_out, log, project_file, settle
 from compressor.cli_ledger import ledger
 from compressor.cli_plan import plan
 from compressor.cli_policy import policy
+from compressor.cli_prune import prune
 from compressor.cli_shifts import shifts
 from compressor.cli_verify import verify
 
@@ -48,12 +49,13 @@ class _MainJob(click.Group):
 @click.group(cls=_MainJob, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version("compressor"), prog_name="compress")
 def main() -> None:
-    r"""Prune a vision model, prove that it survives distribution shift, export it.
+    """Prune a vision model, prove that it survives distribution shift, export it.
 
     \b
     compress MODEL --policy safety-critical   prune, retrain, gate, export, benchmark, report
     compress gate CANDIDATE --dense MODEL --policy P   judge a model from any tool; prune nothing
     compress plan MODEL --policy P            what the images can certify, before any compute
+    compress prune MODEL --ratio 0.5          one smaller model, retrained; nothing is judged
     compress demo                             the same on a drawn data set, from nothing
     compress policy list                      the built-in policies
     compress shifts list                      the shifts that policies name
@@ -62,7 +64,7 @@ def main() -> None:
 
     Everything that the job needs beyond the model and the policy is in compress.yaml, in this
     folder or one above it.
-    """
+    """  # noqa: D301 # click wants the character itself
 
 
 @main.command("run")
@@ -126,6 +128,7 @@ main.add_command(gate)
 main.add_command(ledger)
 main.add_command(plan)
 main.add_command(policy)
+main.add_command(prune)
 main.add_command(shifts)
 main.add_command(verify)
 
@@ -206,6 +209,9 @@ def _exit_codes() -> dict[type[Exception], int]:
     from compressor.gate_data import TooFewImagesError  # noqa: PLC0415
     from compressor.ledger import LedgerError  # noqa: PLC0415
     from compressor.models import ModelError  # noqa: PLC0415
+    from compressor.pruning.allocation import UnreachableRatioError  # noqa: PLC0415
+    from compressor.pruning.importance import UnscorableError  # noqa: PLC0415
+    from compressor.pruning.surgery import SurgeryError  # noqa: PLC0415
     from compressor.pruning.tracing import TraceError  # noqa: PLC0415
     from compressor.runs import RunError  # noqa: PLC0415
     from compressor.sheet import SheetError  # noqa: PLC0415
@@ -222,11 +228,21 @@ def _exit_codes() -> dict[type[Exception], int]:
 
     inputs = (ConfigError, DataError, LatencyError, PolicyError, ProviderError, RunError)
     models = (
-        ExportError, MeasureError, ModelError, NotRepeatableError, SignatureError, TraceError,
+        ExportError, MeasureError, ModelError, NotRepeatableError, SignatureError, SurgeryError,
+        TraceError,
     )  # fmt: skip
     return {
         **dict.fromkeys(
-            (*inputs, LedgerError, SheetError, ShiftError, TrainingError), UNUSABLE_INPUT
+            (
+                *inputs,
+                LedgerError,
+                SheetError,
+                ShiftError,
+                TrainingError,
+                UnreachableRatioError,
+                UnscorableError,
+            ),
+            UNUSABLE_INPUT,
         ),
         **dict.fromkeys((ExhaustedError, TooFewImagesError), UNDECIDED),
         **dict.fromkeys(models, UNUSABLE_MODEL),

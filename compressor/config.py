@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 import yaml
 from pydantic import BaseModel
 
+from compressor.config_prune import PruneData, PruneProject
 from compressor.config_schema import (
     ArchiveSource,
     Data,
@@ -29,13 +30,16 @@ __all__ = [
     "FolderSource",
     "GateProject",
     "Project",
+    "PruneProject",
     "Source",
     "TorchvisionSource",
     "find_project",
     "load_gate_project",
     "load_project",
+    "load_prune_project",
     "override",
     "override_gate",
+    "override_prune",
 ]
 
 FILE_NAME: Final = "compress.yaml"
@@ -81,6 +85,16 @@ def load_gate_project(path: Path) -> GateProject:
     return _anchored(project, project.data, path.resolve().parent)
 
 
+def load_prune_project(path: Path) -> PruneProject:
+    """The same of a file that may leave out the images that only judging needs.
+
+    Raises:
+        ConfigError: as for ``load_project``.
+    """
+    project = _load(path, PruneProject)
+    return _anchored(project, project.data, path.resolve().parent)
+
+
 def _load(path: Path, kind: type[AnyProject]) -> AnyProject:
     try:
         text = path.read_text(encoding="utf-8")
@@ -118,6 +132,18 @@ def override_gate(
         ConfigError: as for ``override``.
     """
     changed = _override(project, settings, kind=GateProject)
+    return _anchored(changed, changed.data, folder.resolve())
+
+
+def override_prune(
+    project: PruneProject | None, settings: Sequence[str], *, folder: Path
+) -> PruneProject:
+    """The same for what only pruning takes.
+
+    Raises:
+        ConfigError: as for ``override``.
+    """
+    changed = _override(project, settings, kind=PruneProject)
     return _anchored(changed, changed.data, folder.resolve())
 
 
@@ -174,11 +200,11 @@ def _hints(text: str, kind: type[BaseModel]) -> list[str]:
     return [f"add to {FILE_NAME}, with your own values: {_NEEDED[key]}" for key in absent]
 
 
-def _anchored(project: AnyProject, data: Data | GateData, folder: Path) -> AnyProject:
+def _anchored(project: AnyProject, data: Data | GateData | PruneData, folder: Path) -> AnyProject:
     """The project with its paths, those of ``data`` among them, starting at ``folder``."""
     places = {
         "train": None if data.train is None else _at(folder, data.train),
-        "gate": _at(folder, data.gate),
+        "gate": None if data.gate is None else _at(folder, data.gate),
         "ledger": folder / data.ledger.expanduser() if data.ledger else None,
     }
     return project.model_copy(update={"data": data.model_copy(update=places)})

@@ -6,9 +6,6 @@ from typing import Annotated, Final, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     JsonValue,
@@ -16,11 +13,9 @@ from pydantic import (
     model_validator,
 )
 
-
-def _no_text(value: object) -> object:
-    if isinstance(value, str):
-        raise ValueError(f"{value!r} is text; YAML wants a dot in a number, as in 5.0e-4")  # noqa: TRY004  pydantic collects ValueErrors only
-    return value
+from compressor.config_fields import Real
+from compressor.config_fields import Record as _Record
+from compressor.config_search import Search
 
 
 def _names_function(value: str) -> str:
@@ -30,12 +25,7 @@ def _names_function(value: str) -> str:
     return value
 
 
-Real = Annotated[float, BeforeValidator(_no_text)]
 Spec = Annotated[str, AfterValidator(_names_function)]
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
 
 class Model(_Record):
@@ -185,12 +175,37 @@ class GateData(_Record):
     ledger: Ledger = None
 
 
+class Original(_Record):
+    """The learning rates that the dense network was trained with."""
+
+    epochs: int = Field(ge=1, description="how long it was trained")
+    lr: Real = Field(gt=0, description="learning rate at its peak")
+    milestones: tuple[int, ...] = Field(
+        default=(), description="epochs, from 0, at which the rate was multiplied by factor"
+    )
+    factor: Real = Field(default=0.1, gt=0, le=1, description="of each milestone")
+    cosine: bool = Field(default=False, description="half a cosine to 0 instead of milestones")
+    warm_up: int = Field(default=0, ge=0, description="epochs in which the rate rose to lr")
+
+
 class Retrain(_Record):
     """How a pruned network regains what it lost."""
 
-    recipe: Literal["halving"] = Field(default="halving", description="how the rate falls")
+    recipe: Literal["halving", "rewinding", "cosine"] = Field(
+        default="halving",
+        description="how the rate falls: tenfold from stage to stage, each half as long as what is "
+        "left; as in the last epochs of the original training; or along a cosine",
+    )
     epochs: int = Field(default=10, ge=1, description="passes over the training images per ratio")
-    lr: Real = Field(default=0.05, gt=0, description="learning rate at its peak")
+    lr: Real = Field(
+        default=0.05, gt=0, description="learning rate at its peak; rewinding has original's"
+    )
+    warm_up: Real = Field(
+        default=0.0, ge=0, description="epochs in which a cosine rises to lr, below epochs"
+    )
+    original: Original | None = Field(
+        default=None, description="for rewinding: how the dense network's learning rate went"
+    )
     batch_size: int = Field(default=128, ge=1, description="images per step")
     weight_decay: Real = Field(default=5e-4, ge=0, description="L2 penalty per step")
     momentum: Real = Field(default=0.9, ge=0, lt=1, description="of SGD")
@@ -208,26 +223,24 @@ class Retrain(_Record):
         "an eighth. Leave out flip where left and right differ in meaning (digits, road signs)",
     )
     amp: bool = Field(default=True, description="half precision on GPUs that have it")
-
-
-class Search(_Record):
-    """Which candidates are made."""
-
-    ratios: tuple[Annotated[Real, Field(gt=0, lt=1)], ...] = Field(
-        default=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
-        min_length=1,
-        description="shares to remove, ascending; the gate goes on only while each is accepted",
+    ema: Real = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="decay per step of the average of the weights that is kept instead of the last "
+        "ones; 0 keeps the last ones, 0.99 to 0.999 suit hundreds to thousands of steps",
     )
-    of: Literal["params"] = Field(default="params", description="what a ratio is a share of")
-    align: int = Field(default=8, ge=1, description="channels stay a multiple of this")
-    importance: str = Field(default="l2", description="score by which channels are kept")
-    allocation: str = Field(default="global", description="how a ratio is spread over the layers")
-
-    @model_validator(mode="after")
-    def _ascending(self) -> "Search":
-        if any(low >= high for low, high in zip(self.ratios, self.ratios[1:], strict=False)):
-            raise ValueError(f"ratios must rise strictly, not {list(self.ratios)}")
-        return self
+    choose: Literal["last", "best_on_tune"] = Field(
+        default="last",
+        description="which epoch's weights are kept: the last, or the most accurate on data.tune",
+    )
+    robust: Real = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="share of the training images that get one of the shifts which the policy "
+        "marks as accounted; 0 trains on none of them",
+    )
 
 
 class Latency(_Record):

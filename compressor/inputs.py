@@ -1,18 +1,22 @@
 """What the user asked for, read and checked before anything is written."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from compressor.config import ConfigError, Project
+from compressor.config import ConfigError, Project, PruneProject
+from compressor.config_search import Search
 from compressor.data import ImageSet, check_classes
 from compressor.gate_data import Asked, GateData, cache_of, check_shifts, read_gate_data
 from compressor.models import LoadedModel, load_model
 from compressor.pruning.allocation import ALLOCATIONS
 from compressor.pruning.importance import IMPORTANCES
+from compressor.pruning.plain import ForwardError, plain
 from compressor.training.recipe import Recipe
+from compressor.training.schedules import Original
 from compressor.watch import Watch
 from exporters.providers import Provider, choose
 from policies import Policy
@@ -71,22 +75,40 @@ def check_search(job: Job) -> None:
             f"allows {bounds.smallest} to {bounds.largest}; leave them out"
         )
     recipe(job.project)
+    check_method(search)
+    check_shifts(job.policy, job.project.input)
+
+
+def check_method(search: Search) -> None:
+    """Whether there is what the project asks to choose channels by.
+
+    Raises:
+        ConfigError: with what there is.
+    """
     for name, chosen, known in (
         ("importance", search.importance, IMPORTANCES),
         ("allocation", search.allocation, ALLOCATIONS),
     ):
         if chosen not in known:
             raise ConfigError(f"search.{name} is {chosen!r}; known are {', '.join(known)}")
-    check_shifts(job.policy, job.project.input)
+    if search.regulariser and not IMPORTANCES[search.importance].models_loss:
+        fitting = ", ".join(name for name, each in IMPORTANCES.items() if each.models_loss)
+        raise ConfigError(
+            f"search.regulariser is {search.regulariser:g}, and {search.importance} models no loss "
+            f"that it could be added to; set it to 0, or choose of {fitting}"
+        )
 
 
-def recipe(project: Project) -> Recipe:
+def recipe(project: Project | PruneProject) -> Recipe:
     """How candidates are retrained.
 
     Raises:
         TrainingError: a value is out of range.
     """
-    return Recipe(**project.retrain.model_dump(exclude={"recipe"}))
+    fields = project.retrain.model_dump(exclude={"recipe", "original", "robust"})
+    told = project.retrain.original
+    original = None if told is None else Original(**told.model_dump())
+    return Recipe(**fields, schedule=project.retrain.recipe, original=original)
 
 
 def read_inputs(job: Job, watch: Watch) -> Inputs:
@@ -97,14 +119,7 @@ def read_inputs(job: Job, watch: Watch) -> Inputs:
         TooFewImagesError: a rule cannot be decided.
     """
     project = job.project
-    model = load_model(
-        job.model,
-        root=job.root,
-        factory=project.model.factory,
-        kwargs=project.model.kwargs,
-        trusted=(*project.model.trust, *job.trusted),
-    )
-    watch.say(f"model: {model.source}")
+    model = read_network(job.model, project, root=job.root, trusted=job.trusted, watch=watch)
     asked = Asked(
         gate=project.data.gate,
         train=project.data.train,
@@ -115,7 +130,7 @@ def read_inputs(job: Job, watch: Watch) -> Inputs:
         seed=project.seed,
     )
     data = read_gate_data(asked, job.policy, watch=watch)
-    check_classes(data.gate, _outputs(model.module, project))
+    check_classes(data.gate, outputs(model.module, project.input.size))
     if data.train is None or data.tune is None:
         raise ConfigError("data.train is missing, and a pruned network is retrained; add it")
     provider = choose(project.latency.provider)
@@ -123,18 +138,48 @@ def read_inputs(job: Job, watch: Watch) -> Inputs:
     return Inputs(model=model, data=data, train=data.train, tune=data.tune, provider=provider)
 
 
-def _outputs(model: nn.Module, project: Project) -> int:
-    """Number of classes the model answers with, tried on an empty image."""
+def read_network(
+    path: Path,
+    project: Project | PruneProject,
+    *,
+    root: Path,
+    trusted: Sequence[str],
+    watch: Watch,
+) -> LoadedModel:
+    """The network in a file, made plain enough to be cut.
+
+    Raises:
+        ModelError, TraceError: it cannot be loaded, or not be made plain.
+        ConfigError: it does not run on images of input.size.
+    """
+    model = load_model(
+        path,
+        root=root,
+        factory=project.model.factory,
+        kwargs=project.model.kwargs,
+        trusted=(*project.model.trust, *trusted),
+    )
+    watch.say(f"model: {model.source}")
+    try:
+        made = plain(model.module, torch.zeros(2, *project.input.size))
+    except ForwardError as error:
+        raise ConfigError(
+            f"the model does not run on images of input.size {list(project.input.size)}: "
+            f"{error.reason}; correct input.size, or the network"
+        ) from error
+    for note in made.notes:
+        watch.say(f"model: {note}")
+    return replace(model, module=made.model, notes=made.notes)
+
+
+def outputs(model: nn.Module, size: Sequence[int]) -> int:
+    """Number of classes the model answers with, tried on empty images of ``size`` (c, h, w).
+
+    Raises:
+        ConfigError: it answers with something else than logits.
+    """
     with torch.inference_mode():
-        try:
-            logits = model(torch.zeros(2, *project.input.size))
-        # The user's network may raise anything; whatever it is belongs to the user.
-        except Exception as error:
-            reason = next(iter(str(error).splitlines()), "no message")
-            raise ConfigError(
-                f"the model does not run on images of input.size {list(project.input.size)}: "
-                f"{type(error).__name__}: {reason}; correct input.size, or the network"
-            ) from error
+        logits = model(torch.zeros(2, *size))
     if not isinstance(logits, Tensor) or logits.dim() != 2:
         raise ConfigError("the model must return one tensor of logits [n classes]")
     return int(logits.shape[1])

@@ -1,5 +1,6 @@
 """Judge candidates that were made elsewhere against a dense model: the gate as a job of its own."""
 
+import functools
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -165,7 +166,7 @@ def _trial(job: GateJob, inputs: GateInputs, run: RunFolder, subjects: Sequence[
         classes=inputs.data.gate.classes,
         dense=run.dense,
         open=opener(before.__getitem__, size=inputs.input.size, provider=provider),
-        network=network_digest,
+        network=functools.cache(network_digest),
         seed=job.project.seed,
         cache=cache_of(job.root),
         conditions=conditions(provider, before=inputs.dense.preprocessing),

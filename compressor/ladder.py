@@ -4,25 +4,33 @@ Each is made from the one before and kept in the run folder, so that a killed ru
 ladder where it stood. Nothing here sees the gate's images.
 """
 
-import json
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from compressor.files import sha256_of, write_atomically
+from compressor.candidate_files import Serialise, keep, kept
 from compressor.pruning.candidate import Candidate, Method, Prunable, PrunePlan, propose, rebuild
 from compressor.pruning.cost import Cost
-from compressor.runs import RunError, RunFolder
+from compressor.runs import RunFolder
+from compressor.training.augment import Augment
 from compressor.training.batches import LabelledImages, accuracy, batches
 from compressor.training.batchnorm import reestimate
+from compressor.training.epoch import TrainingProgress
 from compressor.training.recipe import Recipe
-from compressor.training.retrain import Augment, TrainingProgress, retrain
+from compressor.training.retrain import TrainingResult, retrain
+from compressor.training.trainability import (
+    JACOBIAN_IMAGES,
+    first_stage,
+    first_stage_accuracy,
+    jacobian_singular_values,
+)
 from compressor.watch import Watch
 
 STATISTICS_BATCHES: Final = 16
@@ -32,14 +40,6 @@ STATISTICS_BATCH_SIZE: Final = 256
 
 PARITY_IMAGES: Final = 64
 """Training images on which every exported file is compared with its network."""
-
-
-class Serialise(Protocol):
-    """A network and normalised images [n c h w] to the bytes of a file, checked against it."""
-
-    def __call__(
-        self, model: nn.Module, images: Tensor, metadata: Mapping[str, object]
-    ) -> tuple[bytes, Mapping[str, object]]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +74,8 @@ class Rung:
     parity: Mapping[str, object]
     epochs: tuple[Mapping[str, object], ...]
     """The training log."""
+    trainability: Mapping[str, float | int | None]
+    """What ``_trainability`` tells."""
 
 
 def rung(shop: Workshop, before: Candidate | None, *, ratio: float, watch: Watch) -> Rung:
@@ -84,48 +86,91 @@ def rung(shop: Workshop, before: Candidate | None, *, ratio: float, watch: Watch
         RunError: the folder's candidate is damaged.
     """
     folder = shop.run.candidate(f"{ratio:.3f}")
-    record = folder / "candidate.json"
-    if not record.exists():
-        _make(shop, before, ratio=ratio, folder=folder, watch=watch)
-    _checkpoint(folder).unlink(missing_ok=True)
+    make(shop, before, ratio=ratio, folder=folder, watch=watch)
     return _read(shop, folder)
 
 
-def statistics_images(data: LabelledImages) -> Iterator[tuple[Tensor, Tensor]]:
-    """Normalised training images [n c h w] and labels for statistics, spread over the set."""
-    count = min(len(data.labels), STATISTICS_BATCHES * STATISTICS_BATCH_SIZE)
-    # Evenly spread: folders come class by class, and a statistic wants all classes.
-    spread = np.linspace(0, len(data.labels) - 1, num=count).round().astype(np.int64)
-    mixed = np.random.default_rng(0).permutation(spread)
-    sample = LabelledImages(
-        images=data.images[mixed],
-        labels=data.labels[mixed],
-        ids=data.ids[mixed],
-        mean=data.mean,
-        std=data.std,
-    )
-    yield from batches(sample, batch_size=STATISTICS_BATCH_SIZE, device=torch.device("cpu"))
+def make(
+    shop: Workshop, before: Candidate | None, *, ratio: float, folder: Path, watch: Watch
+) -> None:
+    """Make the files of the candidate of ``ratio``, unless ``folder`` has them.
+
+    Raises:
+        UnreachableRatioError, SurgeryError, TrainingError, ExportError: from its stages.
+    """
+    if not (folder / "candidate.json").exists():
+        _make(shop, before, ratio=ratio, folder=folder, watch=watch)
+    _checkpoint(folder).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatisticsImages:
+    """Normalised training images [n c h w] and labels for statistics, spread over the set.
+
+    Whoever iterates gets the same batches every time.
+    """
+
+    data: LabelledImages
+    augment: Augment | None = None
+    """What the images are to go through first."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        data = self.data
+        count = min(len(data.labels), STATISTICS_BATCHES * STATISTICS_BATCH_SIZE)
+        # Evenly spread: folders come class by class, and a statistic wants all classes.
+        spread = np.linspace(0, len(data.labels) - 1, num=count).round().astype(np.int64)
+        mixed = np.random.default_rng(0).permutation(spread)
+        images, ids = data.images[mixed], data.ids[mixed]
+        if self.augment is not None:
+            images = self.augment(images, ids, 0)
+        sample = replace(data, images=images, labels=data.labels[mixed], ids=ids)
+        yield from batches(sample, batch_size=STATISTICS_BATCH_SIZE, device=torch.device("cpu"))
+
+    @property
+    def images(self) -> Iterator[Tensor]:
+        """The batches without their labels."""
+        return (images for images, _ in self)
 
 
 def examples(data: LabelledImages, *, count: int) -> Tensor:
     """``count`` normalised training images [n c h w], spread over the set."""
-    images, _ = next(statistics_images(data))
-    return images[:count]
+    return next(StatisticsImages(data=data).images)[:count]
 
 
 def _make(
     shop: Workshop, before: Candidate | None, *, ratio: float, folder: Path, watch: Watch
 ) -> None:
+    statistics = StatisticsImages(data=shop.train)
     candidate = propose(
         shop.dense,
         before,
         ratio=ratio,
         method=shop.method,
-        batches=statistics_images(shop.train),
+        batches=statistics,
         seed=shop.seed,
     )
-    settled = reestimate(candidate.model, (images for images, _ in statistics_images(shop.train)))
+    settled = reestimate(candidate.model, statistics.images)
+    trained = _retrained(shop, settled, ratio=ratio, folder=folder, watch=watch)
+    keep(
+        folder,
+        candidate,
+        trained.model,
+        serialise=shop.serialise,
+        images=examples(shop.train, count=PARITY_IMAGES),
+        metadata=shop.metadata,
+        learnt={
+            "tune_accuracy": accuracy(trained.model, shop.tune, device=shop.device),
+            "epochs": [asdict(epoch) for epoch in trained.log],
+            "trainability": _trainability(
+                shop, before.model if before else shop.dense.model, settled, trained
+            ),
+        },
+    )
 
+
+def _retrained(
+    shop: Workshop, model: nn.Module, *, ratio: float, folder: Path, watch: Watch
+) -> TrainingResult:
     def on_step(step: TrainingProgress) -> None:
         watch.progress(
             f"retrain {ratio:.2f}",
@@ -135,35 +180,41 @@ def _make(
         )
 
     trained = retrain(
-        settled,
+        model,
         shop.train,
         recipe=shop.recipe,
         seed=int(ratio * 1000) + 1000 * shop.seed,
         device=shop.device,
         teacher=shop.dense.model if shop.recipe.distill > 0 else None,
         augment=shop.augment,
+        tune=shop.tune,
         checkpoint=_checkpoint(folder),
         on_step=on_step,
     )
-    # Written before the record that says it is there, which comes last.
-    weights = {name: t.contiguous() for name, t in trained.model.state_dict().items()}
-    write_atomically(folder / "weights.safetensors", save(weights))
-    facts = {"ratio": ratio, "params": candidate.cost.params, "macs": candidate.cost.macs}
-    content, parity = shop.serialise(
-        trained.model, examples(shop.train, count=PARITY_IMAGES), {**shop.metadata, **facts}
-    )
-    write_atomically(folder / "model.onnx", content)
-    record = {
-        **facts,
-        "kept": {name: list(units) for name, units in candidate.plan.kept.items()},
-        "difference": candidate.difference,
-        "tune_accuracy": accuracy(trained.model, shop.tune, device=shop.device),
-        "parity": parity,
-        "epochs": [asdict(epoch) for epoch in trained.log],
-        "sha256": sha256_of(folder / "model.onnx"),
-        "weights_sha256": sha256_of(folder / "weights.safetensors"),
+    if not shop.recipe.ema:
+        return trained
+    # What BatchNorm averaged are statistics of other weights than these.
+    seen = StatisticsImages(data=shop.train, augment=shop.augment)
+    return replace(trained, model=reestimate(trained.model, seen.images))
+
+
+def _trainability(
+    shop: Workshop, before: nn.Module, after: nn.Module, trained: TrainingResult
+) -> dict[str, float | int | None]:
+    """How trainable the cut left the network; see ``training.trainability``."""
+    images = examples(shop.train, count=JACOBIAN_IMAGES)
+
+    def jacobian(model: nn.Module) -> float | None:
+        mean = float(jacobian_singular_values(model, images, device=shop.device).mean())
+        return mean if math.isfinite(mean) else None
+
+    return {
+        "jacobian_before": jacobian(before),
+        "jacobian_after": jacobian(after),
+        "first_stage_epochs": len(first_stage(trained.log)),
+        "first_stage_accuracy": first_stage_accuracy(trained.log),
+        "epoch": trained.epoch,
     }
-    write_atomically(folder / "candidate.json", json.dumps(record, indent=2).encode())
 
 
 def _checkpoint(folder: Path) -> Path:
@@ -171,13 +222,7 @@ def _checkpoint(folder: Path) -> Path:
 
 
 def _read(shop: Workshop, folder: Path) -> Rung:
-    record = json.loads((folder / "candidate.json").read_text(encoding="utf-8"))
-    for name, key in (("model.onnx", "sha256"), ("weights.safetensors", "weights_sha256")):
-        if not (folder / name).exists() or sha256_of(folder / name) != record[key]:
-            raise RunError(
-                f"{folder / name} is not the file that the run wrote; delete {folder} to make "
-                "this candidate again"
-            )
+    record = kept(folder)
     plan = PrunePlan(kept={name: tuple(units) for name, units in record["kept"].items()})
     model = rebuild(shop.dense, plan, load_file(folder / "weights.safetensors"))
     return Rung(
@@ -194,4 +239,5 @@ def _read(shop: Workshop, folder: Path) -> Rung:
         tune_accuracy=record["tune_accuracy"],
         parity=record["parity"],
         epochs=tuple(record["epochs"]),
+        trainability=record["trainability"],
     )

@@ -65,6 +65,8 @@ class LoadedModel:
     """Of the file, over the very bytes that were loaded."""
     source: str
     """How it was made, for people: "net.pt, weights for my_pkg.nets:resnet20"."""
+    notes: tuple[str, ...] = ()
+    """What was changed afterwards, so that it can be cut."""
 
 
 def load_model(

@@ -39,7 +39,8 @@ def fill(module: nn.Module, weights: Mapping[str, object]) -> None:
     misshapen = {
         key: f"{key} ({_shape(weights[key])}, not {_shape(value)})"
         for key, value in expected.items()
-        if key in weights and _shape(weights[key]) != _shape(value)
+        # A lazy layer takes its shape from the weights.
+        if key in weights and not is_lazy(value) and _shape(weights[key]) != _shape(value)
     }
     fitting = {key: value for key, value in weights.items() if key not in misshapen}
     # torch's own comparison knows which keys a layer of an older version may lack.
@@ -67,7 +68,10 @@ def finished(module: nn.Module) -> nn.Module:
         raise NetworkError("a TorchScript module cannot be pruned; give the Python module")
     weights = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     if unset := [name for name, value in weights.items() if is_lazy(value) or value.is_meta]:
-        raise NetworkError(f"{len(unset)} weights have no values: {few(unset)}")
+        raise NetworkError(
+            f"{len(unset)} weights have no values: {few(unset)}; run the network once on a batch "
+            "of images (lazy layers want that), or load its weights"
+        )
     if broken := [name for name, value in weights.items() if _broken(value)]:
         raise NetworkError(
             f"{len(broken)} weights hold NaN or infinity: {few(broken)}; the training diverged: "

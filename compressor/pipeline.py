@@ -1,5 +1,6 @@
 """The main job: model and policy in, verdict and released file out. Stages meet here."""
 
+import functools
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,30 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from compressor.accounted import accounted_shifts
 from compressor.advisories import advisories
 from compressor.climb import Climb, climb, ratio_name
-from compressor.config import Project
-from compressor.data import ImageSet
 from compressor.files import sha256_of, write_atomically
 from compressor.inputs import Inputs, Job, check_search, read_inputs, recipe
 from compressor.ladder import PARITY_IMAGES, Workshop, examples
+from compressor.layer_latencies import latency_table, layer_latencies
 from compressor.ledger import describe, ledger_path
 from compressor.plan import conditions, plan_of
-from compressor.pruning.candidate import Method, prunable
+from compressor.pruning.candidate import prunable
+from compressor.pruning.layer_times import LatencyTable
 from compressor.report import Advisories, step_fields, verdict_fields
 from compressor.report_schema import Report
 from compressor.runs import Plan, RunError, RunFolder, lock_plan, opened, plan_digest, versions
 from compressor.seal import seal
-from compressor.training.batches import LabelledImages, accuracy
+from compressor.training.batches import accuracy
 from compressor.trial import Trial, opener
 from compressor.uses import check_unspent, claim, entry_of, reuse_fields
 from compressor.watch import Watch
+from compressor.workshop import labelled, method, preprocessing, to_onnx
 from exporters.latency import Comparison, compare_latency
-from exporters.onnx import export, serialise
-from exporters.parity import check_parity
+from exporters.onnx import export
 from exporters.runtime import Preprocessing
 from exporters.signature import network_digest
 from gates import Accepted
@@ -63,6 +63,7 @@ def compress(job: Job, watch: Watch) -> Report:
     Raises:
         ConfigError, DataError, ModelError, ShiftError, ProviderError: unusable input.
         TooFewImagesError, ExhaustedError: nothing could be decided.
+        LatencyError: a layer cannot be timed.
         LedgerError: the count of the uses of the gate's images is not to be trusted.
         RunError: the folder belongs to another job or another process.
         TraceError, TrainingError, ExportError, MeasureError: a stage failed.
@@ -71,7 +72,17 @@ def compress(job: Job, watch: Watch) -> Report:
     with clock.stage("load"):
         check_search(job)
         inputs = read_inputs(job, watch)
-    plan, ledger = _plan(job, inputs), _ledger(job)
+    with clock.stage("layer times"):
+        layers = layer_latencies(
+            job.run,
+            inputs.model.module,
+            search=job.project.search,
+            source=job.project.input,
+            provider=inputs.provider.execution_provider,
+            seed=job.project.seed,
+            watch=watch,
+        )
+    plan, ledger = _plan(job, inputs, layers), _ledger(job)
     entry = entry_of(
         job.policy,
         inputs.data,
@@ -86,7 +97,8 @@ def compress(job: Job, watch: Watch) -> Report:
         digest = lock_plan(run, plan)
         write_atomically(run.policy, job.policy.canonical())
         with clock.stage("trace"):
-            shop = _workshop(job, inputs, run, plan_digest=digest)
+            times = latency_table(layers)
+            shop = _workshop(job, inputs, run, plan_digest=digest, latencies=times)
         watch.say(
             f"{len(shop.dense.groups)} channel groups can be cut, "
             f"{len(shop.dense.left_alone)} are left alone"
@@ -112,6 +124,7 @@ def compress(job: Job, watch: Watch) -> Report:
             left_alone=[asdict(item) for item in shop.dense.left_alone],
             latency=[asdict(entry) for entry in latency],
             forward_passes=asdict(climbed.spent.passes),
+            ratio_of=job.project.search.of,
             provider=inputs.provider.execution_provider,
             versions=versions(),
             command=job.command,
@@ -121,7 +134,7 @@ def compress(job: Job, watch: Watch) -> Report:
     return report
 
 
-def _plan(job: Job, inputs: Inputs) -> Plan:
+def _plan(job: Job, inputs: Inputs, layers: Mapping[str, Any]) -> Plan:
     project = job.project
     return plan_of(
         job.policy,
@@ -142,6 +155,7 @@ def _plan(job: Job, inputs: Inputs) -> Plan:
             },
             "retrain": project.retrain.model_dump(mode="json"),
             "search": project.search.model_dump(mode="json"),
+            **layers,
         },
     )
 
@@ -152,7 +166,7 @@ def _ledger(job: Job) -> Path:
 
 def _trial(job: Job, inputs: Inputs, run: RunFolder) -> Trial:
     provider = inputs.provider.execution_provider
-    preprocessing = Preprocessing(mean=job.project.input.mean, std=job.project.input.std)
+    before = Preprocessing(mean=job.project.input.mean, std=job.project.input.std)
     return Trial(
         run=run,
         policy=job.policy,
@@ -160,11 +174,11 @@ def _trial(job: Job, inputs: Inputs, run: RunFolder) -> Trial:
         tune=inputs.tune,
         classes=inputs.data.gate.classes,
         dense=run.dense,
-        open=opener(lambda _: preprocessing, size=job.project.input.size, provider=provider),
-        network=network_digest,
+        open=opener(lambda _: before, size=job.project.input.size, provider=provider),
+        network=functools.cache(network_digest),
         seed=job.project.seed,
         cache=job.cache,
-        conditions=conditions(provider, before=preprocessing),
+        conditions=conditions(provider, before=before),
     )
 
 
@@ -173,29 +187,21 @@ def _gate_seconds(climbed: Climb) -> Mapping[str, float]:
     return {f"gate: {work}": share for work, share in seconds.items()}
 
 
-def _workshop(job: Job, inputs: Inputs, run: RunFolder, *, plan_digest: str) -> Workshop:
+def _workshop(
+    job: Job, inputs: Inputs, run: RunFolder, *, plan_digest: str, latencies: LatencyTable
+) -> Workshop:
     project = job.project
-    train = _labelled(inputs.train, project)
+    train = labelled(inputs.train, project.input)
     dense = prunable(inputs.model.module, examples(train, count=EXAMPLES), seed=project.seed)
-
-    def to_onnx(
-        model: nn.Module, images: Tensor, metadata: Mapping[str, object]
-    ) -> tuple[bytes, Mapping[str, object]]:
-        content = serialise(model, images, metadata=metadata)
-        return content, asdict(check_parity(model, content, images))
 
     return Workshop(
         run=run,
         dense=dense,
         train=train,
-        tune=_labelled(inputs.tune, project),
-        method=Method(
-            importance=project.search.importance,
-            allocation=project.search.allocation,
-            align=project.search.align,
-        ),
+        tune=labelled(inputs.tune, project.input),
+        method=method(project.search, latencies=latencies),
         recipe=recipe(project),
-        augment=accounted_shifts(job.policy, seed=project.seed),
+        augment=accounted_shifts(job.policy, seed=project.seed, share=project.retrain.robust),
         device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         seed=project.seed,
         serialise=to_onnx,
@@ -204,25 +210,9 @@ def _workshop(job: Job, inputs: Inputs, run: RunFolder, *, plan_digest: str) -> 
             "dense": inputs.model.sha256,
             "policy": {"name": job.policy.name, "digest": job.policy.digest()},
             "plan": plan_digest,
-            "preprocessing": {
-                "size": list(project.input.size),
-                "mean": list(project.input.mean),
-                "std": list(project.input.std),
-                "scale": "pixel / 255",
-                "layout": "nchw",
-            },
+            "preprocessing": preprocessing(project.input),
             "classes": list(inputs.data.gate.classes),
         },
-    )
-
-
-def _labelled(images: ImageSet, project: Project) -> LabelledImages:
-    return LabelledImages(
-        images=images.images,
-        labels=images.labels,
-        ids=images.ids,
-        mean=project.input.mean,
-        std=project.input.std,
     )
 
 
@@ -291,6 +281,7 @@ def _step_facts(policy: Policy, climbed: Climb, beside: Advisories) -> Any:  # n
             "parity": dict(rung.parity),
             "precision": "fp32",
             "epochs": [dict(epoch) for epoch in rung.epochs],
+            "trainability": dict(rung.trainability),
         }
         for rung in climbed.rungs
     ]

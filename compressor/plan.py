@@ -66,7 +66,7 @@ def plan_of(
         "gate_batch": GATE_BATCH,
         "provider": provider,
         # Thread counts and versions decide the last bits of weights and logits.
-        "threads": {"torch": torch.get_num_threads(), "runtime": cpu_threads()},
+        "threads": _threads(),
         "versions": versions(),
         **own,
     }
@@ -79,10 +79,15 @@ def conditions(provider: str, *, before: Preprocessing | None) -> Mapping[str, o
     """
     return {
         "provider": provider,
-        "threads": cpu_threads(),
+        "threads": _threads(),
         "versions": versions(),
         "preprocessing": before and asdict(before),
     }
+
+
+def _threads() -> Mapping[str, int]:
+    """Of torch, which shifts images and trains, and of what runs the models."""
+    return {"torch": torch.get_num_threads(), "runtime": cpu_threads()}
 
 
 def _field_facts(images: ImageSet | UnlabelledSet) -> Mapping[str, object]:

@@ -213,6 +213,7 @@ def _made(step: StepReport) -> dict[str, object]:
         "difference": step.self_test_difference,
         "parity": step.parity,
         "epochs": step.epochs,
+        "trainability": step.trainability,
         "sha256": step.candidate,
     }
 

@@ -91,7 +91,7 @@ class StepReport(_Record):
     name: str = Field(description="what people call the candidate")
     position: int = Field(description="its place in the sequence, from 0")
     ratio: float | None = Field(
-        description="share of the parameters that was asked to go; None if nobody here pruned it"
+        description="share of what ratio_of says that was asked to go; None if made elsewhere"
     )
     candidate: str = Field(description="sha256 of the judged file")
     file: str = Field(description="the judged file, in the folder of the run")
@@ -105,6 +105,11 @@ class StepReport(_Record):
     parity: dict[str, Any] | None
     precision: str | None = Field(description="of the weights: fp32, fp16, int8 or mixed")
     epochs: list[dict[str, Any]]
+    trainability: dict[str, float | int | None] | None = Field(
+        default=None,
+        description="mean Jacobian singular value before and after the cut, mean tune accuracy at "
+        "the first learning rate, and the epoch whose weights were kept; None if made elsewhere",
+    )
     outcome: str
     binding: str = Field(
         description="the enforced shift that is nearest to failure, or farthest in it"
@@ -197,6 +202,11 @@ class Report(_Record):
     left_alone: list[dict[str, Any]]
     latency: list[dict[str, Any]]
     forward_passes: ForwardPasses
+    ratio_of: Literal["params", "macs", "latency"] | None = Field(
+        default=None,
+        description="what ratios are shares of: parameters, multiply-adds or the summed time of "
+        "the layers; None if nobody here pruned",
+    )
     provider: str
     versions: dict[str, str]
     command: str

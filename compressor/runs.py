@@ -136,6 +136,17 @@ def lock_plan(run: RunFolder, plan: Plan) -> str:
     return digest(text)
 
 
+def planned_before(path: Path, entry: str) -> object | None:
+    """What the plan in this folder says under ``entry``; None without one.
+
+    Raises:
+        RunError: the plan is damaged.
+    """
+    run = RunFolder(path=path)
+    plan = _read_plan(run) if run.plan.exists() else None
+    return plan.get(entry) if isinstance(plan, dict) else None
+
+
 def plan_digest(plan: Plan) -> str:
     """What ``lock_plan`` returns, before there is a folder."""
     return digest(_plan_text(plan))

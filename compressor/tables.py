@@ -35,7 +35,8 @@ def cost_table(report: Report) -> list[str]:
         ]
         for step in report.steps
     ]
-    first = "ratio" if report.job == "compress" else "candidate"
+    of = "" if report.ratio_of in {None, "params"} else f" of {report.ratio_of}"
+    first = f"ratio{of}" if report.job == "compress" else "candidate"
     header = [first, "parameters", "MMACs", "outcome", "file MB", "tune accuracy"]
     if any(step.precision for step in report.steps):
         header.append("precision")

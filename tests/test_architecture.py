@@ -39,6 +39,8 @@ BASES: Final = {
     "Protocol",
     "StrEnum",
     "Record",
+    "TorchDispatchMode",
+    "TorchFunctionMode",
     "_Record",
     "click.Group",
     "nn.Module",

@@ -2,6 +2,7 @@
 
 import gates
 import policies
+from compressor import api
 
 
 def test_names_of_gates() -> None:
@@ -77,4 +78,19 @@ def test_names_of_policies() -> None:
         "schema_json",
         "source_of",
         "waived",
+    ]
+
+
+def test_names_of_the_python_interface() -> None:
+    assert api.__all__ == [
+        "ALLOCATIONS",
+        "IMPORTANCES",
+        "Cost",
+        "LeftAlone",
+        "Pruned",
+        "SurgeryError",
+        "TraceError",
+        "UnreachableRatioError",
+        "prune",
+        "reestimate",
     ]

@@ -12,7 +12,8 @@ from compressor.demo.network import DEMO_TRAINING, sign_net
 from compressor.demo.signs import CLASSES, draw
 from compressor.files import atomic_path, digest, write_atomically
 from compressor.training.batches import LabelledImages, accuracy
-from compressor.training.retrain import TrainingProgress, retrain
+from compressor.training.epoch import TrainingProgress
+from compressor.training.retrain import retrain
 from compressor.watch import Watch
 
 IMAGES: Final = 10_000

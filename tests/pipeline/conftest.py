@@ -1,6 +1,7 @@
 """A project as a user would have it, small enough to be compressed in seconds."""
 
 import functools
+import shutil
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
@@ -126,7 +127,26 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }.items():
         text = POLICY.format(name=name, tolerance=tolerance, min_images=count)
         (folder / f"{name}.yaml").write_text(text)
+    looking = POLICY.format(name="looking", tolerance=0.1, min_images=200)
+    for old, new in (
+        ("shifts:", "method: looks\nshifts:"),
+        ("severity: 1,", "severity: 1, min_images: 400,"),
+        ("severity: 2,", "severity: 2, min_images: 500,"),
+    ):
+        looking = looking.replace(old, new)
+    (folder / "looking.yaml").write_text(looking)
     return folder
+
+
+@pytest.fixture
+def fresh(root: Path, tmp_path: Path) -> Callable[[str], Path]:
+    """Makes a project like the other in a folder of this name, with neither cache nor ledger."""
+
+    def made(name: str) -> Path:
+        ignored = shutil.ignore_patterns(".compress-cache", "*ledger*", "some")
+        return Path(shutil.copytree(root, tmp_path / name, ignore=ignored))
+
+    return made
 
 
 @pytest.fixture(scope="session")

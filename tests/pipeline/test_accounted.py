@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,8 +7,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from compressor.accounted import accounted_shifts
-from compressor.training.retrain import Augment
-from gates.shifts import Component, Distribution, sample, shifted
+from compressor.training.augment import Augment
+from gates.shifts import SHIFTS, Component, Distribution, sample, shifted
 from policies import FolderRule, MixtureRule, Policy, Rule, ShiftRule, load_policy
 
 COUNT = 400
@@ -38,6 +40,8 @@ def mixture(*names: str, severity: int | tuple[int, int]) -> MixtureRule:
         accounted=True,
     )
 
+
+ROBUST = Path(__file__).parents[2] / "examples" / "cifar10" / "robust.yaml"
 
 NOISE = policy(rule("clean", accounted=False), rule("gaussian_noise", accounted=True))
 
@@ -97,6 +101,50 @@ def test_about_half_of_the_images_stay_clean(names: tuple[str, ...]) -> None:
     moved = np.array([changed(augment(IMAGES, IDS, epoch)).sum() for epoch in range(25)])
     # Binomial over 10,000 draws: the standard deviation is half a percent.
     assert moved.sum() / (25 * COUNT) == pytest.approx(0.5, abs=0.02)
+
+
+@pytest.mark.statistical
+@pytest.mark.parametrize("share", [0.2, 5 / 6, 1.0])
+def test_the_share_of_shifted_images_is_the_one_asked_for(share: float) -> None:
+    augment = accounted_shifts(NOISE, seed=0, share=share)
+    assert augment is not None
+    moved = np.array([changed(augment(IMAGES, IDS, epoch)).sum() for epoch in range(25)])
+    # Binomial over 10,000 draws: the standard deviation is half a percent at most.
+    assert moved.sum() / (25 * COUNT) == pytest.approx(share, abs=0.02)
+
+
+def test_a_share_of_none_gives_no_augmentation() -> None:
+    assert accounted_shifts(NOISE, seed=0, share=0.0) is None
+
+
+def test_five_sixths_of_nine_shifts_are_the_mix_of_the_paper() -> None:
+    """One of nine corruptions at severity 0 to 5, 0 being none: shares of 1/6 and 1/54."""
+    policy = load_policy(str(ROBUST))
+    augment = accounted_shifts(policy, seed=0, share=5 / 6)
+    assert augment is not None
+    rng = np.random.default_rng(1)
+    images = rng.integers(256, size=(2700, 3, 32, 32)).astype(np.uint8)
+    ids = rng.integers(2**63, size=2700).astype(np.uint64)
+    seen = augment(images, ids, 0)
+    kept = (seen == images).all(axis=(1, 2, 3)).mean()
+    assert kept == pytest.approx(1 / 6, abs=0.02)
+    for severity in (1, 5):
+        contrast = shifted(
+            images, ids, name="contrast", severity=severity, seed=0, profile=policy.profile
+        )
+        # The standard deviation of 50 of 2,700 is 7.
+        assert (seen == contrast).all(axis=(1, 2, 3)).sum() == pytest.approx(50, abs=30)
+
+
+def test_the_papers_split_parts_its_nineteen_corruptions() -> None:
+    clean, seen, held_out = load_policy(str(ROBUST)).shifts
+    assert isinstance(seen, MixtureRule) and isinstance(held_out, MixtureRule)
+    assert isinstance(clean, ShiftRule) and not clean.accounted
+    assert seen.accounted and not held_out.accounted
+    assert (len(seen.mixture), len(held_out.mixture)) == (9, 10)
+    published = {name for name, shift in SHIFTS.items() if shift.suite in {"benchmark", "extra"}}
+    named = {name.removesuffix("_synthetic") for name in (*seen.mixture, *held_out.mixture)}
+    assert named == published - {"clean"}
 
 
 def test_every_accounted_shift_is_used_and_no_other() -> None:

@@ -23,6 +23,7 @@ Command = Callable[..., list[str]]
             2,
             r"search\.ratios has 0\.01, 0\.97, and the policy lenient allows 0\.05 to 0\.95",
         ),
+        ("search.regulariser=0.1", 2, r"search\.regulariser is 0\.1, and l2 models no loss"),
         ("search.importance=magic", 2, r"search\.importance is 'magic'; known are l1, l2"),
         ("search.allocation=magic", 2, r"search\.allocation is 'magic'; known are global, uniform"),
         ("retrain.batch_size=1", 2, r"unusable recipe: batch_size = 1, must be 2 or more"),

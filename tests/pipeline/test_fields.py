@@ -3,7 +3,7 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -17,7 +17,7 @@ from PIL import Image
 from compressor.report_schema import Report
 from compressor.runs import RunFolder, read_evidence
 from compressor.seal import seal
-from gates import DrawCounts, FlipCounts, PairedCounts
+from gates import DrawCounts, FlipCounts, PairedCounts, ScoreCounts
 from gates.answers import ANSWER, UNLABELLED_ANSWER, Answers
 from gates.measure import labelled_answers, unlabelled_answers
 from gates.shifts import definition
@@ -130,6 +130,8 @@ def test_counts_are_those_of_the_kept_answers_for_every_kind_of_rule(
                 assert dense.shape == pruned.shape == (150,)
                 assert counts.flipped == int((dense["predicted"] != pruned["predicted"]).sum())
                 assert set(dense["predicted"].tolist()) == {0, 1, 2, 3}
+            case ScoreCounts() as counts:
+                pytest.fail(f"no rule of the policy is about scores: {counts}")
 
 
 def test_a_run_of_every_kind_of_rule_is_verified_and_its_answers_are_recounted(
@@ -140,12 +142,22 @@ def test_a_run_of_every_kind_of_rule_is_verified_and_its_answers_are_recounted(
     for rule in RULES:
         place = copied.answers(read_evidence(copied)[0].candidate, rule)
         answers = np.load(place)
-        np.save(place, np.roll(answers, 1, axis=0))
-        seal(copied, Report.model_validate_json(copied.report.read_bytes()))
-        result = compress("verify", str(copied.path))
-        assert result.exit_code == 3
-        assert f"{place.relative_to(copied.path)}: with answers/" in result.stdout
+        for forged, told in _forgeries(answers):
+            np.save(place, forged)
+            seal(copied, Report.model_validate_json(copied.report.read_bytes()))
+            result = compress("verify", str(copied.path))
+            assert result.exit_code == 3
+            assert f"{place.relative_to(copied.path)}: {told}" in result.stdout
         np.save(place, answers)
+
+
+def _forgeries(answers: Answers) -> Iterator[tuple[Answers, str]]:
+    """Each answer given to the next image, with or without its label; and what is told of it."""
+    moved = np.roll(answers, 1, axis=0)
+    if answers.dtype == ANSWER:
+        yield moved, "or answers/"
+        moved["label"] = answers["label"]
+    yield moved, "with answers/"
 
 
 def test_draws_of_a_rule_are_different_images(run: tuple[Path, Result]) -> None:

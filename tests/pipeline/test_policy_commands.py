@@ -11,7 +11,7 @@ from policies import Policy, built_in, load_policy
 
 Compress = Callable[..., Result]
 
-COMMANDS = ["demo", "gate", "ledger", "plan", "policy", "run", "shifts", "verify"]
+COMMANDS = ["demo", "gate", "ledger", "plan", "policy", "prune", "run", "shifts", "verify"]
 
 
 def commands_of(text: str) -> list[str]:
