@@ -24,9 +24,12 @@ from typing import Any
 
 import torch
 import torchvision
-from machine import hardware, versions
 from torch import Tensor, nn
 
+# A script's own folder is all that Python looks in.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.machine import hardware, versions
 from compressor.files import atomic_path
 from compressor.pruning.allocation import UnreachableRatioError
 from compressor.pruning.candidate import Candidate, Method, Prunable, propose, prunable
