@@ -182,7 +182,8 @@ def _list_map_style(dataset: _MapStyle, *, origin: str, channels: int) -> Listin
 def _item(dataset: _MapStyle, index: int, *, name: str, channels: int) -> tuple[Pixels, int]:
     try:
         found = dataset[index]
-    # The user's code may raise anything; whatever it is belongs to the user.
+    # A data set is the user's own code and may raise anything. It is told as an error in the data,
+    # with the image's name, and chained; KeyboardInterrupt and SystemExit pass.
     except Exception as error:
         raise DataError(f"cannot read {name}: {type(error).__name__}: {error}") from error
     if not (isinstance(found, tuple | list) and len(found) == 2):

@@ -22,7 +22,8 @@ def import_from(root: Path, module_name: str) -> ModuleType:
     with _importable(root):
         try:
             return importlib.import_module(module_name)
-        # The user's code may raise anything; whatever it is belongs to the user.
+        # Importing runs the user's own code, which may raise anything: an error of theirs, not a
+        # bug of ours. It is told with its name and chained; KeyboardInterrupt and SystemExit pass.
         except Exception as error:
             raise FactoryError(
                 f"cannot import {module_name!r} (searched {root} and the installed packages): "
@@ -45,7 +46,7 @@ def call_factory(spec: str, kwargs: Mapping[str, object], *, root: Path) -> obje
             raise FactoryError(_no_function(spec, sorted(vars(module))))
         try:
             return function(**kwargs)
-        # The user's code may raise anything; whatever it is belongs to the user.
+        # The function is the user's own code: as above.
         except Exception as error:
             arguments = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
             raise FactoryError(f"{spec}({arguments}) failed: {_shown(error)}") from error

@@ -80,6 +80,7 @@ def finished(module: nn.Module) -> nn.Module:
     try:
         module.cpu()
         module.eval()
+    # What modules of torch.export raise in train() and eval(); they have no class to ask for.
     except NotImplementedError as error:
         raise NetworkError(
             "a module of torch.export cannot change mode and cannot be pruned; give the Python "

@@ -132,7 +132,8 @@ def _answer(model: nn.Module, images: Tensor) -> object:
     try:
         with torch.no_grad():
             return model.eval()(images)
-    # The user's network may raise anything; whatever it is belongs to the user.
+    # forward is the user's own code and may raise anything. It is told with the module in which it
+    # happened, and chained; KeyboardInterrupt and SystemExit pass.
     except Exception as error:
         raise ForwardError(
             f"{type(error).__name__}: {first_line(error)}",

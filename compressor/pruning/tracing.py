@@ -125,7 +125,9 @@ def _report(model: nn.Module, example: Tensor, tracer: _Tracer, sender: Connecti
         with torch.inference_mode(mode=False), torch.enable_grad():
             raw = tracer(model, example)
         sender.send(raw)
-    except Exception as error:  # noqa: BLE001 # whatever a user's forward raises goes to the parent
+    # forward is the user's own code, and torch-pruning fails in many ways. A process cannot raise
+    # in its parent: it sends the sentence, and the parent raises TraceError with it.
+    except Exception as error:  # noqa: BLE001 # sent, not swallowed
         sender.send(f"the model cannot be traced: {type(error).__name__}: {error}")
 
 

@@ -57,10 +57,9 @@ def test_no_group_of_any_tiny_network_fails_the_self_test(name: str) -> None:
     assert bool(unsound) == (name in BREAKS_ALOUD)
 
 
-@pytest.mark.parametrize("name", TINY_NETS)
+# In those that break, more is found, and the self-test of the test above refuses it.
+@pytest.mark.parametrize("name", [name for name in TINY_NETS if name not in BREAKS_ALOUD])
 def test_no_more_is_found_than_the_tiny_network_has(name: str) -> None:
-    if name in BREAKS_ALOUD:
-        pytest.skip("the self-test of the test above finds it")
     assert makers(trace_inner(made(name), EXAMPLE)[0]) <= TINY_NETS[name].cut
 
 
