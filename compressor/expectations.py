@@ -128,7 +128,7 @@ def rehearsed(
         counts[rule.id] = found
         if images_shown := spent.passes.dense + spent.passes.candidates:
             seconds[measurement_of(trial.policy, rule)] = spent.seconds.total / images_shown
-        if rule.judged_by in {"top1", "top5"}:
+        if rule.metric in {"top1", "top5"}:
             # The answers are there already: what is counted of them is another metric.
             scored = rule.model_copy(update={"metric": "brier"})
             grown, _ = rehearse(trial, (dense, candidate), scored, tune=tune, images=images)

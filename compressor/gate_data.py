@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from compressor.config import ConfigError, Source
+from compressor.config import ConfigError, GateProject, Project, Source
 from compressor.config_schema import Input
 from compressor.data import (
     ImageSet,
@@ -53,6 +53,19 @@ class Asked:
     root: Path
     cache: Path
     seed: int
+
+
+def asked_of(project: Project | GateProject, source: Input, *, root: Path) -> Asked:
+    """What a project says of its images; ``root`` is its folder."""
+    return Asked(
+        gate=project.data.gate,
+        train=project.data.train,
+        tune_fraction=project.data.tune.fraction,
+        size=source.size,
+        root=root,
+        cache=cache_of(root),
+        seed=project.seed,
+    )
 
 
 def cache_of(root: Path) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 from compressor.brought import Brought, check_names, input_of, read_brought
 from compressor.config import GateProject
 from compressor.config_schema import Input
-from compressor.gate_data import Asked, GateData, cache_of, check_shifts, read_gate_data
+from compressor.gate_data import GateData, asked_of, check_shifts, read_gate_data
 from compressor.probe import check_models
 from compressor.watch import Watch
 from exporters.providers import Provider, choose
@@ -54,15 +54,7 @@ def read_gate_inputs(job: GateJob, watch: Watch) -> GateInputs:
     for model in models:
         watch.say(f"{model.name}: {model.signature.precision}, {model.signature.params:,} weights")
     source = input_of(models, project)
-    asked = Asked(
-        gate=project.data.gate,
-        train=project.data.train,
-        tune_fraction=project.data.tune.fraction,
-        size=source.size,
-        root=job.root,
-        cache=cache_of(job.root),
-        seed=project.seed,
-    )
+    asked = asked_of(project, source, root=job.root)
     check_shifts(job.policy, source)
     data = read_gate_data(asked, job.policy, watch=watch)
     for model in models:

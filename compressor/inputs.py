@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from compressor.config import ConfigError, Project, PruneProject
 from compressor.config_search import Search
 from compressor.data import ImageSet, check_classes
-from compressor.gate_data import Asked, GateData, cache_of, check_shifts, read_gate_data
+from compressor.gate_data import GateData, asked_of, cache_of, check_shifts, read_gate_data
 from compressor.models import LoadedModel, load_model
 from compressor.pruning.allocation import ALLOCATIONS
 from compressor.pruning.importance import IMPORTANCES
@@ -120,15 +120,7 @@ def read_inputs(job: Job, watch: Watch) -> Inputs:
     """
     project = job.project
     model = read_network(job.model, project, root=job.root, trusted=job.trusted, watch=watch)
-    asked = Asked(
-        gate=project.data.gate,
-        train=project.data.train,
-        tune_fraction=project.data.tune.fraction,
-        size=project.input.size,
-        root=job.root,
-        cache=job.cache,
-        seed=project.seed,
-    )
+    asked = asked_of(project, project.input, root=job.root)
     data = read_gate_data(asked, job.policy, watch=watch)
     check_classes(data.gate, outputs(model.module, project.input.size))
     if data.train is None or data.tune is None:

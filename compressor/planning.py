@@ -16,7 +16,7 @@ from compressor.config import ConfigError, GateProject
 from compressor.config_schema import Input
 from compressor.expectations import USUAL, Expectation, assumptions, from_run, rehearsed, timed
 from compressor.files import write_atomically
-from compressor.gate_data import Asked, GateData, cache_of, check_shifts, read_gate_data
+from compressor.gate_data import GateData, asked_of, cache_of, check_shifts, read_gate_data
 from compressor.ledger import describe, foresee, ledger_path
 from compressor.plan import conditions
 from compressor.prospects import CellPlan, Work, cell_plans, work_of
@@ -121,7 +121,7 @@ def plan_ahead(job: PlanJob, watch: Watch) -> Outlooks:
     models = _models(job)
     source = _input(models, project)
     check_shifts(policy, source)
-    data = read_gate_data(_asked(job, source), policy, watch=watch)
+    data = read_gate_data(asked_of(project, source, root=job.root), policy, watch=watch)
     for model in models:
         check_names(model, data.gate.classes)
     expected = _expectations(job, models, source, data, watch=watch)
@@ -161,19 +161,6 @@ def _input(models: Sequence[Brought], project: GateProject) -> Input:
     if project.input is None:
         raise ConfigError("input is missing in compress.yaml, and no model says it; add it")
     return project.input
-
-
-def _asked(job: PlanJob, source: Input) -> Asked:
-    project = job.project
-    return Asked(
-        gate=project.data.gate,
-        train=project.data.train,
-        tune_fraction=project.data.tune.fraction,
-        size=source.size,
-        root=job.root,
-        cache=cache_of(job.root),
-        seed=project.seed,
-    )
 
 
 def _expectations(

@@ -97,7 +97,7 @@ def _require_one(what: str, values: Iterable[str]) -> None:
 def _counted_for(rule: Rule) -> str:
     """What is to be counted for a rule, in the words of ``_counted_in``."""
     draws = 1 if isinstance(rule, FolderRule) else rule.draws
-    match rule.judged_by:
+    match rule.metric:
         case "flips":
             return "flips"
         case "brier":

@@ -29,7 +29,7 @@ def counts_of(rule: Rule, dense: Answers, pruned: Answers, *, classes: Sequence[
     Raises:
         ValueError: the answers do not fit each other or the rule, or none of them counts.
     """
-    metric = rule.judged_by
+    metric = rule.metric
     if dense.dtype == UNLABELLED_ANSWER and pruned.dtype == UNLABELLED_ANSWER:
         if metric != "flips" or rule.only:
             raise ValueError(
@@ -96,7 +96,7 @@ def check_metric(rule: Rule, classes: Sequence[str]) -> None:
     Raises:
         ValueError: it cannot.
     """
-    if rule.judged_by == "top5" and len(classes) <= _TOP:
+    if rule.metric == "top5" and len(classes) <= _TOP:
         raise ValueError(
             f"{rule.id} is judged by top5, which is always right with {len(classes)} classes; "
             "judge it by top1"

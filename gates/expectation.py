@@ -41,10 +41,10 @@ def assumed(
     Raises:
         ValueError: the drop does not go with the discordance.
     """
-    most = discordance * (SCORE_VARIANCE**0.5 if rule.judged_by == "brier" else 1.0)
-    if not abs(drop) <= most <= 1.0 and rule.judged_by != "flips":
+    most = discordance * (SCORE_VARIANCE**0.5 if rule.metric == "brier" else 1.0)
+    if not abs(drop) <= most <= 1.0 and rule.metric != "flips":
         raise ValueError(f"a discordance of {discordance} does not go with a drop of {drop}")
-    match rule.judged_by:
+    match rule.metric:
         case "flips":
             flipped = round(discordance * ASSUMED_IMAGES)
             return FlipCounts(same=ASSUMED_IMAGES - flipped, flipped=flipped)
@@ -177,7 +177,7 @@ def persistence_of(counts: Counts) -> float | None:
 
 def fits(rule: Rule, counts: Counts) -> bool:
     """Whether the rule would count what was counted."""
-    match rule.judged_by:
+    match rule.metric:
         case "flips":
             return isinstance(counts, FlipCounts)
         case "brier":

@@ -24,7 +24,6 @@ from policies.fields import (
     Draws,
     Enforced,
     JudgedMetric,
-    Metric,
     MinImages,
     Only,
     Reason,
@@ -106,14 +105,9 @@ class ShiftRule(Record):
         return self
 
     @property
-    def judged_by(self) -> Metric:
-        """What is held against the tolerance."""
-        return self.metric
-
-    @property
     def statistic(self) -> str:
         """What is held against the tolerance, in words."""
-        return STATISTICS[self.judged_by]
+        return STATISTICS[self.metric]
 
     @property
     def id(self) -> str:
@@ -177,14 +171,9 @@ class MixtureRule(Record):
         return self
 
     @property
-    def judged_by(self) -> Metric:
-        """What is held against the tolerance."""
-        return self.metric
-
-    @property
     def statistic(self) -> str:
         """What is held against the tolerance, in words."""
-        return STATISTICS[self.judged_by]
+        return STATISTICS[self.metric]
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -245,14 +234,9 @@ class FolderRule(Record):
         return self
 
     @property
-    def judged_by(self) -> Metric:
-        """What is held against the tolerance."""
-        return self.metric
-
-    @property
     def statistic(self) -> str:
         """What is held against the tolerance, in words."""
-        return STATISTICS[self.judged_by]
+        return STATISTICS[self.metric]
 
 
 # The key that tells each kind, and the tag of the kind. A tag is no key of the file, so that the
