@@ -221,10 +221,15 @@ def test_spent_images_leave_a_run_undecided_and_nothing_behind(
     assert not (tmp_path / "run-2").exists()
 
 
-def test_an_edited_ledger_stops_the_run(home: Path, refused: Callable[..., str]) -> None:
+def test_an_edited_ledger_stops_the_run(
+    judged: Judged, home: Path, refused: Callable[..., str]
+) -> None:
+    judged("pruned-0.200.onnx")
     ledger = home / "holdout-ledger.jsonl"
     kept = ledger.read_text()
-    ledger.write_text(kept.replace('"seed": 0', '"seed": 9', 1).replace('"seed":0', '"seed":9', 1))
+    edited = kept.replace('"seed": 0', '"seed": 9', 1)
+    assert edited != kept
+    ledger.write_text(edited)
     try:
         message = refused(_words(home, "pruned-0.200.onnx", "--set", "seed=21"), code=2)
     finally:
