@@ -23,7 +23,12 @@ from torch.nn import functional
 
 from compressor.factories import import_from
 
-_LAYERS: Final = ("torch.nn.modules.", "torchvision.models.", "torchvision.ops.")
+_LAYERS: Final = (
+    "torch.nn.modules.",
+    "torchvision.models.",
+    "torchvision.ops.",
+    "compressor.pruning.attention.",  # what takes the place of torch's in networks that are cut
+)
 
 # Modules that compile Python source when they are built or restored.
 _COMPILING: Final = (GraphModule, ScriptModule)

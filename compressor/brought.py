@@ -16,6 +16,8 @@ from compressor.config import ConfigError, GateProject
 from compressor.config_schema import Input
 from compressor.files import digest_of
 from compressor.models import ModelError, load_model
+from compressor.pruning.plain import plain
+from compressor.pruning.tracing import TraceError
 from compressor.wording import few
 from exporters.network_file import data_files, read_model
 from exporters.onnx import serialise
@@ -159,8 +161,12 @@ def _read_torch(
     # Noise does for a comparison of a network with its own export, and no data are looked at.
     generator = torch.Generator().manual_seed(project.seed)
     images = torch.randn(_PARITY_IMAGES, *project.input.size, generator=generator)
-    content = serialise(loaded.module, images, metadata={"source": loaded.sha256})
-    parity = check_parity(loaded.module, content, images)
+    try:
+        network = plain(loaded.module, images).model.eval()
+    except TraceError as error:
+        raise ModelError(f"{name}: {error}") from error
+    content = serialise(network, images, metadata={"source": loaded.sha256})
+    parity = check_parity(network, content, images)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         file.write_bytes(content)

@@ -8,12 +8,13 @@ from typing import Final
 from torch import Tensor, nn
 
 from compressor.pruning.allocation import ALLOCATIONS, UnreachableRatioError, allocate
+from compressor.pruning.attention import with_plain_attention
 from compressor.pruning.blocks import Alignment, choices, relative
 from compressor.pruning.compensation import fold_means
 from compressor.pruning.cost import Cost, cost
 from compressor.pruning.finding import find
 from compressor.pruning.groups import ChannelGroup, LeftAlone, compact
-from compressor.pruning.importance import IMPORTANCES, score
+from compressor.pruning.importance import IMPORTANCES, scorable, score
 from compressor.pruning.layer_times import LatencyTable
 from compressor.pruning.plain import plain
 from compressor.pruning.price import Budget, Price, price, shapes_of
@@ -88,11 +89,11 @@ def prunable(model: nn.Module, example: Tensor, *, seed: int) -> Prunable:
         TraceError: the network cannot be traced.
     """
     made = plain(model, example)
-    model = made.model
+    model, replaced = with_plain_attention(made.model, example)
     groups, left_alone = find(model, example, seed=seed)
     return Prunable(
         model=model,
-        notes=made.notes,
+        notes=(*made.notes, *replaced),
         groups=groups,
         left_alone=left_alone,
         cost=cost(model, example),
@@ -176,7 +177,7 @@ def _scores(
     criterion = IMPORTANCES[method.importance]
     scores = score(
         model,
-        groups,
+        scorable(groups, model, criterion=criterion),
         criterion=criterion,
         batches=batches,
         seed=seed,
@@ -196,9 +197,10 @@ def _kept(
     rates: Price,
 ) -> dict[str, tuple[int, ...]]:
     """The units that stay, so that ``goal`` is gone."""
+    scored = [group for group in groups if group.name in scores]
     given = choices(
         model,
-        groups,
+        scored,
         scores,
         dense_units={g.name: len(g.units) for g in dense.groups},
         alignment=Alignment(multiple=method.align),
@@ -206,7 +208,7 @@ def _kept(
         dense_price=rates.of(shapes_of(dense.model)),
     )
     return allocate(
-        groups,
+        scored,
         given,
         ratio=goal,
         of=method.of,

@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor, nn
 
+from compressor.pruning.attention import attention_groups
 from compressor.pruning.groups import ChannelGroup, LeftAlone
 from compressor.pruning.surgery import sound_groups
 from compressor.pruning.tracing import TraceError, refuse_wrappers, trace, trace_inner
@@ -44,6 +46,7 @@ def find(
         traced, left = trace(model, example, time_limit_s=_SHARE_OF_TRACING * time_limit_s)
     except TraceError as error:
         return _inner_alone(model, example, error, seed=seed, until=until)
+    traced, left = _with_attention(model, traced, left)
     groups, unsound = sound_groups(model, traced, example, seed=seed, until=until)
     if not unsound:
         return groups, left
@@ -66,6 +69,7 @@ def _inner_alone(
         inner, left = trace_inner(model, example, time_limit_s=_left_of(until))
     except TraceError:
         raise error from None
+    inner, left = _with_attention(model, inner, left)
     groups, unsound = sound_groups(model, inner, example, seed=seed, until=until)
     if not groups:
         said = "; ".join(item.reason for item in (*unsound, *left) if item.reason != _OUTPUTS)
@@ -75,6 +79,22 @@ def _inner_alone(
         reason=f"all but inner widths, which follow from one forward pass: {error}",
     )
     return groups, (why, *left, *unsound)
+
+
+def _with_attention(
+    model: nn.Module, groups: Sequence[ChannelGroup], left: Sequence[LeftAlone]
+) -> Found:
+    """Heads are known by their module; what a tracer made of their insides is not needed."""
+    heads = attention_groups(model)
+    inside = {piece.key for group in heads for piece in group.slices}
+    outside = [g for g in groups if inside.isdisjoint(piece.key for piece in g.slices)]
+    made = {piece.module for group in heads for piece in group.slices if piece.dim == 0}
+    rest = [
+        replace(item, modules=names)
+        for item in left
+        if (names := tuple(name for name in item.modules if name not in made))
+    ]
+    return (*outside, *heads), tuple(rest)
 
 
 def _apart_from(

@@ -6,6 +6,6 @@ them. ``subject``: what is scored, and how slices of tensors become units.
 """
 
 from compressor.pruning.importance.subject import UnscorableError
-from compressor.pruning.importance.table import IMPORTANCES, Criterion, score
+from compressor.pruning.importance.table import IMPORTANCES, Criterion, scorable, score
 
-__all__ = ["IMPORTANCES", "Criterion", "UnscorableError", "score"]
+__all__ = ["IMPORTANCES", "Criterion", "UnscorableError", "scorable", "score"]

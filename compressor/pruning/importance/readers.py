@@ -14,7 +14,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from compressor.pruning.importance.subject import TensorName, UnscorableError
+from compressor.pruning.importance.subject import TRANSPOSED, TensorName, UnscorableError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +61,9 @@ def as_matrix(model: nn.Module, name: TensorName) -> Tensor:
     module, tensor = name
     layer = model.get_submodule(module)
     weight = layer.get_parameter(tensor).detach()
-    if isinstance(layer, _TRANSPOSED):
+    if isinstance(layer, TRANSPOSED):
         weight = weight.transpose(0, 1).flip(tuple(range(2, weight.dim())))
     return weight.flatten(2) if weight.dim() > 2 else weight[:, :, None]
-
-
-_TRANSPOSED: Final = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 class _Watch(TorchFunctionMode):

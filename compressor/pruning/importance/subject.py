@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from compressor.pruning.groups import ChannelGroup, Role, Slice
 
+TRANSPOSED: Final = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
 TensorName = tuple[str, str]
 """A module's name and a tensor's in it."""
 
@@ -79,6 +81,16 @@ def matrices(group: ChannelGroup, of: Subject, *, roles: Sequence[Role]) -> list
         and (weight := of.weights.get((piece.module, piece.tensor))) is not None
         and weight.dim() > 1
     ]
+
+
+def is_read(group: ChannelGroup, model: nn.Module) -> bool:
+    """Whether layers read the units as inputs; queries meet keys, and no layer, instead."""
+    modules = dict(model.named_modules())
+    return all(
+        piece.dim == (0 if isinstance(modules[piece.module], TRANSPOSED) else 1)
+        for piece in group.slices
+        if piece.role == "consumer" and piece.tensor == "weight"
+    )
 
 
 def per_unit(piece: Slice, values: Tensor) -> Tensor:

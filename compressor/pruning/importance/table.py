@@ -15,6 +15,7 @@ from compressor.pruning.importance.subject import (
     Importance,
     UnscorableError,
     each_group,
+    is_read,
     subject,
 )
 from compressor.pruning.importance.weights import (
@@ -38,6 +39,8 @@ class Criterion:
     """It estimates the change of the loss, so a regulariser can be added to it."""
     one_scale: bool = False
     """Scores of different groups can be compared as they are, not only inside a group."""
+    reads: bool = False
+    """It goes by what a layer reads of the unit, and queries and keys are read by none."""
 
 
 IMPORTANCES: Final[Mapping[str, Criterion]] = {
@@ -48,13 +51,24 @@ IMPORTANCES: Final[Mapping[str, Criterion]] = {
     "fpgm": Criterion(score=each_group(fpgm)),
     "lamp": Criterion(score=each_group(lamp), one_scale=True),
     "taylor": Criterion(score=taylor, needs_batches=True, models_loss=True, one_scale=True),
-    "obd": Criterion(score=obd, needs_batches=True, models_loss=True, one_scale=True),
-    "quadratic": Criterion(score=quadratic, needs_batches=True, models_loss=True, one_scale=True),
-    "pfp": Criterion(score=pfp, needs_batches=True, one_scale=True),
-    "thinet": Criterion(score=thinet, needs_batches=True, one_scale=True),
-    "activation": Criterion(score=activation, needs_batches=True),
+    "obd": Criterion(score=obd, needs_batches=True, models_loss=True, one_scale=True, reads=True),
+    "quadratic": Criterion(
+        score=quadratic, needs_batches=True, models_loss=True, one_scale=True, reads=True
+    ),
+    "pfp": Criterion(score=pfp, needs_batches=True, one_scale=True, reads=True),
+    "thinet": Criterion(score=thinet, needs_batches=True, one_scale=True, reads=True),
+    "activation": Criterion(score=activation, needs_batches=True, reads=True),
     "random": Criterion(score=each_group(random)),
 }
+
+
+def scorable(
+    groups: Sequence[ChannelGroup], model: nn.Module, *, criterion: Criterion
+) -> list[ChannelGroup]:
+    """The groups that ``criterion`` can tell something of; the others stay whole under it."""
+    if not criterion.reads:
+        return list(groups)
+    return [group for group in groups if is_read(group, model)]
 
 
 def score(

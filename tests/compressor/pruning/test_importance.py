@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from compressor.pruning.groups import ChannelGroup, Slice
 from compressor.pruning.importance import IMPORTANCES, UnscorableError, score
-from tests.compressor.pruning.tiny_nets import CUTTABLE_NETS, EXAMPLE, found_in, made
+from tests.compressor.pruning.tiny_nets import CUTTABLE_NETS, EXAMPLE, found_in, made, plain_net
 
 LABELS = torch.tensor([0, 1, 2, 3])
 BATCH = (EXAMPLE, LABELS)
@@ -124,7 +124,7 @@ def loss_with(model: nn.Module, group: ChannelGroup, unit: int, *, factor: float
 
 @pytest.mark.parametrize("name", CUTTABLE_NETS)
 def test_taylor_is_the_change_of_the_loss_per_shrinking_of_what_reads_a_unit(name: str) -> None:
-    model, groups = made(name), found_in(name).groups
+    model, groups = plain_net(name), found_in(name).groups
     found = scores_of(model, groups, "taylor")
     exact = model.double().requires_grad_(False)
     step = 1e-5

@@ -25,6 +25,7 @@ from tests.compressor.pruning.tiny_nets import (
     found_in,
     made,
     misread,
+    plain_net,
 )
 
 
@@ -52,7 +53,7 @@ def all_of(model: nn.Module) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("name", CUTTABLE_NETS)
 def test_surgery_leaves_the_given_model_alone(name: str) -> None:
-    model, groups = made(name).train(), found_in(name).groups
+    model, groups = plain_net(name).train(), found_in(name).groups
     next(m for m in model.modules() if not list(m.children())).eval()
     next(model.parameters()).requires_grad_(False)
     for parameter in model.parameters():
@@ -91,7 +92,7 @@ def test_a_cut_network_equals_the_dense_one_with_those_channels_zeroed(
 
 @pytest.mark.parametrize("name", CUTTABLE_NETS)
 def test_the_training_flag_and_frozen_layers_survive_a_cut(name: str) -> None:
-    model, groups = made(name).train(), found_in(name).groups
+    model, groups = plain_net(name).train(), found_in(name).groups
     model.requires_grad_(False)
     smaller = cut(model, groups, half_of(groups))
     assert all(m.training for m in smaller.modules())
@@ -116,7 +117,9 @@ def test_a_cut_layer_says_the_sizes_that_it_has(name: str) -> None:
 
 @pytest.mark.parametrize("name", CUTTABLE_NETS)
 def test_a_cut_network_can_be_trained(name: str) -> None:
-    model = cut(made(name).requires_grad_(), found_in(name).groups, half_of(found_in(name).groups))
+    model = cut(
+        plain_net(name).requires_grad_(), found_in(name).groups, half_of(found_in(name).groups)
+    )
     loss: Tensor = model.train()(EXAMPLE).square().mean()
     loss.backward()
     assert any(bool(p.grad.abs().sum() > 0) for p in model.parameters() if p.grad is not None)

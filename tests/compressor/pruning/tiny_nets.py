@@ -1,5 +1,6 @@
 """Small networks, one per pattern of wiring. A network in the table is tested by being there."""
 
+import copy
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -249,7 +250,7 @@ TINY_NETS: Final[Mapping[str, TinyNet]] = {
         lambda: chain(patch=conv(3, 16, 4, stride=4), t=Do(tokens),
                       mix=Do(attended, heads=nn.MultiheadAttention(16, 4, batch_first=True)),
                       head=nn.Linear(16, 4)),
-        patch="MultiheadAttention",
+        "patch", "mix.heads.query", "mix.heads.value", "mix.heads.output",
     ),
     "layer scale": net(lambda: over(LayerScale), "body", stem="a bare parameter"),
     "weight norm": net(
@@ -323,3 +324,8 @@ def misread(group: ChannelGroup) -> ChannelGroup:
         replace(s, positions=s.positions[::-1]) if s.role == "consumer" else s for s in group.slices
     )
     return replace(group, slices=slices)
+
+
+def plain_net(name: str) -> nn.Module:
+    """The network that the groups of ``found_in`` are about, for whoever wants to change it."""
+    return copy.deepcopy(found_in(name).model)
