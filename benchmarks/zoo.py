@@ -1,13 +1,16 @@
 """Every torchvision classifier, and six of timm: found, cut to half, tested, exported, compared.
 
     python benchmarks/zoo.py [--quick] [--only NAME ...] [--minutes M] [--time-limit S]
+        [--peers [--modelopt ENV/bin/python]]
 
 Each network runs in a process of its own, smallest first: random weights (no parameter constant, so
 that a wrong cut shows), BatchNorm statistics taken from noise, half of the parameters asked to go
 (uniform, multiples of 8; less where no aligned choice removes half), then the structural self-test,
 the ONNX file and its parity. ``--quick`` takes 96 px where the network allows and writes no ONNX.
-Results go to benchmarks/results/zoo.json after each network; what is there already and not asked
-for again stays. The table is printed at the end, and written beside it as zoo.md.
+With ``--peers`` torch-pruning alone and ModelOpt's FastNAS meet the same networks, 60 s each; see
+benchmarks/peers/zoo.py. Results go to benchmarks/results/zoo.json after each network; what is there
+already and not asked for again stays. The table is printed at the end, and written beside it as
+zoo.md.
 """
 
 import argparse
@@ -44,6 +47,8 @@ TIMM = (
     "convnext_tiny", "mobilenetv4_conv_small", "efficientvit_b0",
 )  # fmt: skip
 RATIOS = (0.5, 0.4, 0.3, 0.2, 0.1)
+PEER = Path(__file__).parent / "peers" / "zoo.py"
+PEER_LIMIT_S = 60.0
 LARGEST_PARAMS = 200_000_000
 """Larger networks are only traced: the copies that a cut compares need ten times their memory."""
 
@@ -61,11 +66,15 @@ def main() -> None:
         found = json.loads(RESULTS.read_text(encoding="utf-8"))["networks"]
     until = time.monotonic() + 60.0 * options.minutes
     for name in options.only or _by_size():
-        if name in found and not options.only and not options.again:
+        known = name in found and not options.only and not options.again
+        if known and (not options.peers or "peers" in found[name]):
             continue
         if time.monotonic() > until:
             break
-        found[name] = _in_a_process(name, quick=options.quick, limit_s=options.time_limit)
+        if not known:
+            found[name] = _in_a_process(name, quick=options.quick, limit_s=options.time_limit)
+        if options.peers:
+            found[name]["peers"] = _peers(name, modelopt=options.modelopt)
         print(_row(name, found[name]), flush=True)
         _save(found)
     missing = [name for name in _by_size() if name not in found]
@@ -79,6 +88,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="also what has a result already")
     parser.add_argument("--minutes", type=float, default=600.0, help="start no network after this")
     parser.add_argument("--time-limit", type=float, default=300.0, help="seconds per network")
+    parser.add_argument("--peers", action="store_true", help="torch-pruning and FastNAS as well")
+    parser.add_argument("--modelopt", help="Python of an environment with ModelOpt")
     parser.add_argument("--one", metavar="NAME", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -98,6 +109,20 @@ def _by_size() -> list[str]:
 def _in_a_process(name: str, *, quick: bool, limit_s: float) -> dict[str, Any]:
     """The child's result; its memory goes with it."""
     command = [sys.executable, __file__, "--one", name, *(["--quick"] if quick else [])]
+    return _said(command, limit_s=limit_s)
+
+
+def _peers(name: str, *, modelopt: str | None) -> dict[str, Any]:
+    """What others make of the network."""
+    pythons = {"torch-pruning": sys.executable, **({"fastnas": modelopt} if modelopt else {})}
+    return {
+        peer: _said([python, str(PEER), peer, name], limit_s=PEER_LIMIT_S)
+        for peer, python in pythons.items()
+    }
+
+
+def _said(command: list[str], *, limit_s: float) -> dict[str, Any]:
+    """The last line of what a process prints, as JSON."""
     try:
         done = subprocess.run(  # noqa: S603 # this very file
             command, capture_output=True, text=True, timeout=limit_s, check=False,
@@ -115,14 +140,10 @@ def _in_a_process(name: str, *, quick: bool, limit_s: float) -> dict[str, Any]:
 def _measured(name: str, *, quick: bool) -> dict[str, Any]:
     warnings.simplefilter("ignore")  # of torch's exporter, in its hundreds
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    with torch.random.fork_rng():
-        torch.manual_seed(0)  # noqa: TID251 # libraries draw their weights from it; forked
-        network = _uneven(_built(name))
-        size = _image_size(network, quick=quick)
-        # Of unlike contrast, so that a network without normalisation tells them apart.
-        images = torch.randn(8, 3, size, size) * torch.linspace(0.3, 3.0, 8).view(8, 1, 1, 1)
-    result: dict[str, Any] = {"params": _count(network), "size": size, "seconds": {}}
-    network = reestimate(network, [images])
+    network, images = network_of(name, quick=quick)
+    result: dict[str, Any] = {
+        "params": _count(network), "size": images.shape[-1], "seconds": {},
+    }  # fmt: skip
     try:
         dense = _timed(result, "trace", lambda: prunable(network, images[:4], seed=0))
         result |= _found(dense)
@@ -138,6 +159,17 @@ def _measured(name: str, *, quick: bool) -> dict[str, Any]:
         result |= _exported(smaller, images, result)
     result["peak_gb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2)
     return result
+
+
+def network_of(name: str, *, quick: bool = False) -> tuple[nn.Module, Tensor]:
+    """A network of the zoo with random weights, and images [8 3 h w]."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # noqa: TID251 # libraries draw their weights from it; forked
+        network = _uneven(_built(name))
+        size = _image_size(network, quick=quick)
+        # Of unlike contrast, so that a network without normalisation tells them apart.
+        images = torch.randn(8, 3, size, size) * torch.linspace(0.3, 3.0, 8).view(8, 1, 1, 1)
+    return reestimate(network, [images]), images
 
 
 def _found(dense: Prunable) -> dict[str, Any]:
@@ -254,7 +286,7 @@ def _save(found: Mapping[str, Mapping[str, Any]]) -> None:
 
 _COLUMNS = (
     "network", "px", "outcome", "found by", "groups", "parameters", "MACs", "difference",
-    "trace s", "cut s", "export s", "ONNX",
+    "trace s", "cut s", "export s", "ONNX", "torch-pruning alone", "FastNAS",
 )  # fmt: skip
 _HEAD = ("| " + " | ".join(_COLUMNS) + " |", "|---" * len(_COLUMNS) + "|")
 
@@ -267,8 +299,20 @@ def _row(name: str, result: Mapping[str, Any]) -> str:
     outcome = str(result["outcome"]) + (f": {result['why']}" if "why" in result else "")
     parity = f"equal, {result['parity']:.0e}" if "parity" in result else result.get("export", "")
     known = [str(result.get(k, "")) for k in ("size", "found_by", "groups")]
-    cells = [name, known[0], outcome, *known[1:], *kept, difference, *stages, str(parity)]
+    peers = [_peer(result.get("peers", {}).get(peer)) for peer in ("torch-pruning", "fastnas")]
+    cells = [name, known[0], outcome, *known[1:], *kept, difference, *stages, str(parity), *peers]
     return "| " + " | ".join(cell.replace("|", "/").replace("\n", " ") for cell in cells) + " |"
+
+
+def _peer(told: Mapping[str, Any] | None) -> str:
+    if told is None:
+        return ""
+    figures = [f"{told['why'][:80]}"] if "why" in told else []
+    if told.get("difference") is not None:
+        figures.append(f"differs by {told['difference']:.0e}")
+    if "macs_kept" in told:
+        figures.append(f"smallest has {told['macs_kept']:.0%} of the MACs")
+    return ": ".join([str(told["outcome"]), *figures])
 
 
 if __name__ == "__main__":

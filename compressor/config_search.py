@@ -1,11 +1,38 @@
 """What compress.yaml may say about which channels go."""
 
+import re
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from compressor.config_fields import Real, Record, Share
+
+_TARGET: Final = re.compile(r"(\d+(?:\.\d+)?) ?ms@batch=(\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyTarget:
+    """How long a batch may take."""
+
+    ms: float
+    batch: int
+
+    def __str__(self) -> str:
+        return f"{self.ms:g}ms@batch={self.batch}"
+
+
+def parse_target(text: str) -> LatencyTarget:
+    """What "2.0ms@batch=8" says.
+
+    Raises:
+        ValueError: it is written otherwise, or asks for nothing.
+    """
+    found = _TARGET.fullmatch(text)
+    if found is None or not float(found[1]) > 0 or not int(found[2]):
+        raise ValueError(f"{text!r} is no latency; write milliseconds and batch as 2.0ms@batch=8")
+    return LatencyTarget(ms=float(found[1]), batch=int(found[2]))
 
 
 class Search(Record):
@@ -25,12 +52,17 @@ class Search(Record):
     latency_batch: int = Field(
         default=1, ge=1, description="images per call for which layers are timed, if of is latency"
     )
+    target_latency: str | None = Field(
+        default=None,
+        description="how long a batch may take on latency.provider, as 2.0ms@batch=8; the smallest "
+        "ratio whose file is that fast is then the only one that is judged, whatever ratios says",
+    )
     align: int = Field(default=8, ge=1, description="channels stay a multiple of this")
     importance: str = Field(
         default="l2",
         description="score by which channels are kept: l2, l1, bn_scale, bn_scale_or_l2, fpgm, "
-        "lamp (weights alone), taylor, obd, quadratic, pfp, thinet, activation (training "
-        "images), random",
+        "lamp (weights alone), taylor, obd, quadratic, pfp, thinet, activation, ablation "
+        "(training images), random",
     )
     allocation: str = Field(
         default="global",
@@ -52,6 +84,18 @@ class Search(Record):
         default=True,
         description="what removed channels gave on average goes into the next layer's bias",
     )
+
+    @field_validator("target_latency")
+    @classmethod
+    def _is_a_latency(cls, text: str | None) -> str | None:
+        if text is not None:
+            parse_target(text)
+        return text
+
+    @property
+    def target(self) -> LatencyTarget | None:
+        """The target, read."""
+        return None if self.target_latency is None else parse_target(self.target_latency)
 
     @model_validator(mode="after")
     def _ascending(self) -> "Search":

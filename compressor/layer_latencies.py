@@ -10,6 +10,7 @@ from torch import nn
 
 from compressor.config_schema import Input
 from compressor.config_search import Search
+from compressor.pruning.attention import with_plain_attention
 from compressor.pruning.layer_times import LatencyTable, LayerTimes
 from compressor.pruning.plain import plain
 from compressor.runs import RunError, planned_before
@@ -48,8 +49,9 @@ def layer_latencies(
         return {ENTRY: known}
     watch.say(f"timing each layer at several widths, {search.latency_batch} images per call")
     example = torch.zeros(2, *source.size)
+    cuttable, _ = with_plain_attention(plain(model, example).model, example)
     table = measure_layers(
-        plain(model, example).model,
+        cuttable,
         example,
         provider=provider,
         batch=search.latency_batch,

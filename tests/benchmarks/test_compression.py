@@ -193,3 +193,24 @@ def test_fastnas_without_its_environment_is_a_usage_error(project: Path) -> None
     refused = run(project, "--methods", "fastnas")
     assert refused.returncode == 2
     assert "give its Python as --modelopt" in refused.stderr
+
+
+@pytest.mark.slow
+def test_networks_chosen_by_time_are_measured_against_the_uniform_one(project: Path) -> None:
+    out = project / "latency-aware"
+    command = [
+        sys.executable, "benchmarks/latency_aware.py", "--data", project, "--weights",
+        project / "weights.pt", "--out", out, "--quick", "--epochs", "1", "--shares", "0.3",
+        "--seconds", "0.2",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [str(part) for part in command], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    uniform, aware = json.loads((out / "latency-aware.json").read_text())["rows"]
+    assert uniform["macs_kept"] == pytest.approx(0.5, abs=0.01)
+    assert "latency" not in uniform
+    assert aware["macs_kept"] < 1.0
+    low, high = aware["latency"]["speedup_interval"]
+    assert 0.0 < low <= aware["latency"]["speedup"] <= high
+    assert done.stdout.count("| latency-aware | 30% of layers' time |") == 1

@@ -2,15 +2,19 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from torch import nn
 
 from compressor import layer_latencies as module
 from compressor.config_schema import Input
 from compressor.config_search import Search
 from compressor.layer_latencies import ENTRY, latency_table, layer_latencies
+from compressor.pruning.candidate import prunable
 from compressor.pruning.layer_times import LayerTimes
+from compressor.pruning.price import price
 from compressor.runs import RunError
 from exporters.sessions import CPU
+from tests.compressor.pruning.odd_networks import torch_attention, vision_transformer
 
 SOURCE = Input(size=(3, 16, 16), mean=(0.5,) * 3, std=(0.5,) * 3)
 
@@ -27,8 +31,14 @@ class Listener:
     def progress(self, task: str, done: int, total: int, detail: str = "") -> None: ...
 
 
-def asked(folder: Path, *, of: str, listener: Listener) -> dict[str, object]:
-    model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+def convolution() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 16, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def asked(
+    folder: Path, *, of: str, listener: Listener, model: nn.Module | None = None
+) -> dict[str, object]:
+    model = convolution() if model is None else model
     search = Search.model_validate({"of": of})
     return dict(
         layer_latencies(
@@ -52,6 +62,16 @@ def test_layers_are_timed_and_become_what_pruning_wants(tmp_path: Path) -> None:
     assert set(table) == {"0"}
     assert table["0"].widths == ((3,), (8, 16))
     assert len(listener.said) == 1
+
+
+def test_the_layers_of_attention_are_timed_as_they_are_cut(tmp_path: Path) -> None:
+    model = vision_transformer(torch_attention).eval()
+    table = latency_table(asked(tmp_path, of="latency", listener=Listener(), model=model))
+    dense = prunable(model, torch.randn(2, 3, 16, 16), seed=0)
+    rates = price(dense.model, dense.groups, dense.example, of="latency", latencies=table)
+    assert {("block.attend.f.mix.query", "weight"), ("block.attend.f.mix.value", "weight")} <= set(
+        rates.rates
+    )
 
 
 def test_a_run_that_goes_on_has_the_times_with_which_it_began(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.pruning.groups import ChannelGroup
+from compressor.pruning.importance.ablation import ablation
 from compressor.pruning.importance.inputs import activation, pfp, thinet
 from compressor.pruning.importance.loss import obd, quadratic, taylor
 from compressor.pruning.importance.subject import (
@@ -58,6 +59,7 @@ IMPORTANCES: Final[Mapping[str, Criterion]] = {
     "pfp": Criterion(score=pfp, needs_batches=True, one_scale=True, reads=True),
     "thinet": Criterion(score=thinet, needs_batches=True, one_scale=True, reads=True),
     "activation": Criterion(score=activation, needs_batches=True, reads=True),
+    "ablation": Criterion(score=ablation, needs_batches=True, one_scale=True),
     "random": Criterion(score=each_group(random)),
 }
 

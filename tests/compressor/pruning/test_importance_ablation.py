@@ -1,0 +1,74 @@
+"""The measured importance, against losses that are computed by other means."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from compressor.pruning.candidate import prunable
+from compressor.pruning.groups import ChannelGroup
+from compressor.pruning.importance import IMPORTANCES, score
+from compressor.pruning.importance.ablation import IMAGES, PARTS
+from compressor.pruning.surgery import cut
+from tests.compressor.pruning.tiny_nets import found_in
+
+GENERATOR = torch.Generator().manual_seed(3)
+BATCH = (
+    torch.randn(64, 3, 16, 16, generator=GENERATOR),
+    torch.randint(4, (64,), generator=GENERATOR),
+)
+
+
+def measured(model: nn.Module, groups: list[ChannelGroup]) -> dict[str, Tensor]:
+    return score(model, groups, criterion=IMPORTANCES["ablation"], batches=[BATCH], seed=0)
+
+
+def loss(model: nn.Module) -> float:
+    """Mean cross-entropy with BatchNorm by the batch's own statistics."""
+    for module in model.modules():
+        module.train(isinstance(module, nn.BatchNorm2d))
+    with torch.no_grad():
+        return float(functional.cross_entropy(model(BATCH[0]), BATCH[1]))
+
+
+@pytest.mark.parametrize("name", ["plain", "residual", "depthwise"])
+def test_scores_sum_to_what_the_loss_of_the_cut_network_grows_by(name: str) -> None:
+    dense = found_in(name)
+    whole = loss(cut(dense.model, dense.groups, {}))
+    for group in dense.groups:
+        found = measured(dense.model, [group])[group.name]
+        weakest = found.argsort(stable=True)[: len(found) // PARTS]
+        kept = [unit for k, unit in enumerate(group.units) if k not in weakest.tolist()]
+        grown = loss(cut(dense.model, dense.groups, {group.name: kept})) - whole
+        expected = max(grown, 0.0) / len(weakest)
+        assert float(found[weakest].mean()) == pytest.approx(expected, rel=2e-3, abs=1e-6)
+
+
+def test_scores_never_fall_and_keep_the_order_of_l2() -> None:
+    dense = found_in("plain")
+    by_norm = score(dense.model, dense.groups, criterion=IMPORTANCES["l2"], batches=[], seed=0)
+    for name, found in measured(dense.model, list(dense.groups)).items():
+        order = by_norm[name].argsort(stable=True)
+        assert torch.equal(found.argsort(stable=True), order)
+        assert bool((found[order].diff() >= 0.0).all())
+
+
+def test_a_unit_that_changes_nothing_has_next_to_no_score() -> None:
+    first, second = nn.Linear(3 * 16 * 16, 8, bias=False), nn.Linear(8, 4, bias=False)
+    with torch.no_grad():
+        first.weight[0] = 0.0
+        second.weight[:, 0] = 0.0
+    model = nn.Sequential(nn.Flatten(), first, nn.ReLU(), second).eval()
+    found = prunable(model, BATCH[0], seed=0)
+    (group,) = found.groups
+    scores = measured(found.model, [group])[group.name]
+    assert int(scores.argmin()) == 0
+    assert float(scores[0]) < 1e-9 < float(scores[1:].mean())
+
+
+def test_no_more_images_are_looked_at_than_it_says() -> None:
+    dense = found_in("plain")
+    many = [BATCH] * (IMAGES // len(BATCH[0]) + 3)
+    one = score(dense.model, dense.groups, criterion=IMPORTANCES["ablation"], batches=many, seed=0)
+    for name, found in measured(dense.model, list(dense.groups)).items():
+        torch.testing.assert_close(one[name], found, rtol=1e-3, atol=1e-7)
