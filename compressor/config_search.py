@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -67,7 +67,8 @@ class Search(Record):
     allocation: str = Field(
         default="global",
         description="how a ratio is spread over the layers: uniform, global, isomorphic, pfp, or "
-        "knapsack, which keeps the most importance per unit of what of says",
+        "knapsack, which keeps the most importance per unit of what of says; left out, global for "
+        "params and knapsack for macs and latency",
     )
     steps: int = Field(
         default=1,
@@ -96,6 +97,15 @@ class Search(Record):
     def target(self) -> LatencyTarget | None:
         """The target, read."""
         return None if self.target_latency is None else parse_target(self.target_latency)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _allocation_suits_the_budget(cls, given: Any) -> Any:  # noqa: ANN401 # what was handed in
+        # By parameters the knapsack empties the last, widest layers, which compute little.
+        if isinstance(given, dict) and "allocation" not in given and "of" in given:
+            suits = "global" if given["of"] == "params" else "knapsack"
+            return {**given, "allocation": suits}
+        return given
 
     @model_validator(mode="after")
     def _ascending(self) -> "Search":

@@ -103,3 +103,12 @@ def test_a_ratio_may_be_a_percentage(text: object, value: float) -> None:
 def test_what_is_no_share_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match=r"ratios\.0"):
         Search.model_validate({"ratios": (text,)})
+
+
+@pytest.mark.parametrize(
+    ("of", "allocation"), [("params", "global"), ("macs", "knapsack"), ("latency", "knapsack")]
+)
+def test_the_allocation_suits_what_a_ratio_is_of_unless_said(of: str, allocation: str) -> None:
+    assert Search.model_validate({"of": of}).allocation == allocation
+    assert Search.model_validate({"of": of, "allocation": "pfp"}).allocation == "pfp"
+    assert Search().allocation == "global"
