@@ -6,7 +6,6 @@ rule by the Brier score, or one for the classes that matter.
 
 References:
     Guo et al. 2017, arXiv:1706.04599 (expected calibration error).
-    Efron and Tibshirani 1993, An Introduction to the Bootstrap, chapter 13 (percentile interval).
 """
 
 from collections.abc import Sequence
@@ -20,21 +19,14 @@ from gates import betting, statistics
 from gates.answers import Answers, check_classes, check_labelled
 from gates.evidence import paired, paired_draws
 from gates.inference import INTERVAL_CONFIDENCE
+from gates.resampling import Floats, resampled_sums
 
 BINS: Final = 15
 """Of confidence, equally wide: ((m - 1) / BINS, m / BINS]."""
 
-RESAMPLES: Final = 1_000
-"""Of the bootstrap."""
-
 # Confidences are summed as whole numbers of these steps. Such sums are exact in float64 in any
 # order, so that every machine finds the same interval from the same answers.
 _STEPS: Final = 2**24
-
-# Images of all resamples that are in memory at a time; more are slower, for the cache is full.
-_AT_A_TIME: Final = 100_000
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +80,7 @@ def calibration(dense: Answers, pruned: Answers, *, seed: int) -> Calibration:
     check_labelled(dense, pruned)
     gaps = np.hstack([_gaps(dense), _gaps(pruned)])
     first, second = _errors(gaps.sum(axis=0), answers=dense.size)
-    resampled = _errors(_resampled_sums(gaps, seed=seed), answers=dense.size)
+    resampled = _errors(resampled_sums(gaps, seed=seed), answers=dense.size)
     error = (1.0 - INTERVAL_CONFIDENCE) / 2
     low, high = np.quantile(resampled[:, 1] - resampled[:, 0], [error, 1.0 - error])
     return Calibration(dense=float(first), pruned=float(second), interval=(float(low), float(high)))
@@ -153,16 +145,3 @@ def _errors(sums: Floats, *, answers: int) -> Floats:
     by_model = np.abs(sums).reshape(*sums.shape[:-1], 2, BINS).sum(axis=-1)
     errors: Floats = by_model / (_STEPS * answers)
     return errors
-
-
-def _resampled_sums(gaps: Floats, *, seed: int) -> Floats:
-    """Sums of ``gaps`` [n k] over n images drawn with replacement, RESAMPLES times over."""
-    n, generator = len(gaps), np.random.default_rng(seed)
-    rows = max(1, _AT_A_TIME // n)
-    sums = []
-    for start in range(0, RESAMPLES, rows):
-        count = min(rows, RESAMPLES - start)
-        drawn = generator.integers(0, n, (count, n)) + n * np.arange(count)[:, None]
-        times = np.bincount(drawn.ravel(), minlength=count * n).reshape(count, n)
-        sums.append(times.astype(np.float64) @ gaps)
-    return np.concatenate(sums)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from gates.counts import Counts
+from gates.counts import Counts, ScoreCounts
 from gates.inference import infer, needed
 from policies import Policy, Rule
 
@@ -82,7 +82,7 @@ def judge_cell(policy: Policy, rule: Rule, counts: Counts, *, look: int) -> Cell
         outcome = Outcome.UNDECIDED
     return Cell(
         shift=rule.id,
-        statistic=rule.statistic,
+        statistic=statistic_of(rule, counts),
         tolerance=rule.tolerance,
         enforced=rule.enforced,
         waived=rule.enforced and rule not in policy.deciding,
@@ -95,6 +95,12 @@ def judge_cell(policy: Policy, rule: Rule, counts: Counts, *, look: int) -> Cell
         interval=found.interval,
         outcome=outcome,
     )
+
+
+def statistic_of(rule: Rule, counts: Counts) -> str:
+    """What is held against the tolerance, in words; of a segmentation it is about pixels."""
+    pixels = isinstance(counts, ScoreCounts) and counts.of == "pixels"
+    return "pixel drop" if pixels else rule.statistic
 
 
 def describe(policy: Policy, cell: Cell, *, name: str) -> str:

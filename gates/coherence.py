@@ -2,10 +2,13 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
 
 from gates.counts import Counts, DrawCounts, FlipCounts, PairedCounts, ScoreCounts
 from gates.evidence import Evidence
 from policies import FolderRule, Policy, Rule
+
+_PIXELS: Final = "right pixels"
 
 
 class VerdictError(ValueError):
@@ -50,6 +53,14 @@ def evidence_by_rule(policy: Policy, evidence: Sequence[Evidence]) -> Mapping[st
     rules = [rule for rule in policy.shifts if rule.id in found]
     for rule in rules:
         _check_kind(policy, rule, found[rule.id])
+    _require_one(
+        "task",
+        (
+            "segmentation" if _counted_in(found[rule.id].counts) == _PIXELS else "classification"
+            for rule in rules
+            if rule.metric == "top1"
+        ),
+    )
     sizes: dict[int, set[int]] = defaultdict(set)
     for rule in rules:
         if not isinstance(rule, FolderRule) and not rule.only:
@@ -67,7 +78,8 @@ def _check_kind(policy: Policy, rule: Rule, item: Evidence) -> None:
     if item.counts.n == 0:
         raise VerdictError(f"{item.name}: no images were measured on {rule.id}; give the gate some")
     wanted, found = _counted_for(rule), _counted_in(item.counts)
-    if wanted != found:
+    # Of a segmentation, what is right is a share of each image's pixels, whatever the draws.
+    if wanted != found and not (rule.metric == "top1" and found == _PIXELS):
         raise VerdictError(
             f"{item.name}: the policy judges {rule.id} by {wanted}, and the evidence is of "
             f"{found}; measure it as the policy says"
@@ -114,5 +126,7 @@ def _counted_in(counts: Counts) -> str:
             return f"right answers on {draws} draws"
         case FlipCounts():
             return "flips"
+        case ScoreCounts(of="pixels"):
+            return _PIXELS
         case ScoreCounts():
             return "scores"

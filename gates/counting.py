@@ -9,9 +9,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from gates.answers import UNLABELLED_ANSWER, Answers, check_classes, check_labelled
-from gates.counts import Counts, DrawCounts, PairedCounts
-from gates.evidence import flips, grown, paired, paired_draws
+from gates.answers import (
+    UNLABELLED_ANSWER,
+    Answers,
+    check_classes,
+    check_labelled,
+    check_segmented,
+    is_segmented,
+)
+from gates.counts import Counts, DrawCounts, PairedCounts, ScoreCounts
+from gates.evidence import flips, grown, grown_errors, paired, paired_draws
 from policies import FolderRule, Rule
 
 _TOP: Final = 5
@@ -22,7 +29,8 @@ def counts_of(rule: Rule, dense: Answers, pruned: Answers, *, classes: Sequence[
 
     Args:
         rule: says by which metric, on how many draws, and which classes' images count.
-        dense: ANSWER [n draws], or UNLABELLED_ANSWER [n], which flips alone can be counted from.
+        dense: ANSWER or ``segmented_answer`` [n draws], or UNLABELLED_ANSWER [n], which flips
+            alone can be counted from.
         pruned: the same of the other model, to the same images in the same order.
         classes: names of the model's classes; a label is a position in them.
 
@@ -37,6 +45,8 @@ def counts_of(rule: Rule, dense: Answers, pruned: Answers, *, classes: Sequence[
                 "are to images without; judge them by flips"
             )
         return flips(dense["predicted"], pruned["predicted"])
+    if is_segmented(dense):
+        return _segmented_counts(rule, dense, pruned, classes=classes)
     check_labelled(dense, pruned)
     check_classes(dense, len(classes))
     _check_draws(rule, dense)
@@ -54,6 +64,48 @@ def counts_of(rule: Rule, dense: Answers, pruned: Answers, *, classes: Sequence[
             return grown(dense["score"], pruned["score"])
         case "flips":
             return flips(dense["predicted"][:, 0], pruned["predicted"][:, 0])
+
+
+def _segmented_counts(
+    rule: Rule, dense: Answers, pruned: Answers, *, classes: Sequence[str]
+) -> ScoreCounts:
+    """Growth of the share of wrong pixels, or of the Brier score, image by image.
+
+    An image counts once, however many pixels it has: its pixels are no independent sample.
+    """
+    check_segmentable(rule)
+    check_segmented(dense, pruned, classes=len(classes))
+    _check_draws(rule, dense)
+    if rule.metric == "brier":
+        return grown(dense["score"], pruned["score"])
+    pixels = dense["labelled"].sum(axis=-1, dtype=np.int64)
+    wrong = [pixels - each["right"].sum(axis=-1, dtype=np.int64) for each in (dense, pruned)]
+    return grown_errors(wrong[0], wrong[1], of=pixels[:, 0])
+
+
+def check_segmentable(rule: Rule) -> None:
+    """Whether a rule can be judged where the answer to an image is a class for every pixel.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    remedy = "judge it by top1, the share of an image's pixels that are right, or by brier"
+    own = isinstance(rule, FolderRule)
+    if own:
+        raise ValueError(
+            f"{rule.id} brings images of its own without masks, and a segmentation is judged by "
+            "masks: leave the rule out, or judge those images as data.gate"
+        )
+    if rule.metric in {"flips", "top5"}:
+        raise ValueError(
+            f"{rule.id} is judged by {rule.metric}, which is one answer to an image, and a "
+            f"segmentation answers every pixel; {remedy}"
+        )
+    if rule.only:
+        raise ValueError(
+            f"{rule.id} is about images of {_listed(rule.only)}, and an image of a segmentation "
+            "shows several classes; remove only"
+        )
 
 
 def in_group(

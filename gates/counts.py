@@ -5,7 +5,7 @@ Integers only: every rate is computed from them, last.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +176,11 @@ STEPS: Final = 4096
 """Steps in which a score between 0 and 1 is counted: fine enough that rounding costs no image."""
 
 
+Score = Literal["brier", "pixels"]
+"""What a score of an image, 0..1 and less being better, is: half the Brier score, or the share of
+its labelled pixels that are named wrong."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreCounts:
     """By how much a score in 0..1, of which less is better, grew from dense to pruned.
@@ -186,6 +191,7 @@ class ScoreCounts:
     Attributes:
         growths: how many images have which growth: pairs (steps, images), steps rising.
         dense_steps: sum of the dense model's scores over all images, in steps, rounded.
+        of: which score.
 
     Raises:
         ValueError: the counts do not fit together; a rate is asked of no images at all.
@@ -193,6 +199,7 @@ class ScoreCounts:
 
     growths: tuple[tuple[int, int], ...]
     dense_steps: int
+    of: Score = "brier"
 
     def __post_init__(self) -> None:
         steps = [step for step, _ in self.growths]

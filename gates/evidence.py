@@ -24,6 +24,7 @@ class Evidence:
         images: digest of the images: the gate's, or those of the rule's own folder.
         look: how many looks at the images had been taken, this one included.
         counts: the outcome on the images of that look and of all before it.
+        chain: which of several sequences that share alpha it is in; None where there is one.
 
     Raises:
         ValueError: the ratio is not in 0..1, the position is negative, or the look is below one.
@@ -38,6 +39,7 @@ class Evidence:
     images: str
     look: int
     counts: Counts
+    chain: str | None = None
 
     def __post_init__(self) -> None:
         if self.ratio is not None and not 0.0 <= self.ratio <= 1.0:
@@ -113,6 +115,33 @@ def grown(dense_score: NDArray[np.floating], pruned_score: NDArray[np.floating])
     return ScoreCounts(
         growths=tuple(zip(steps.tolist(), images.tolist(), strict=True)),
         dense_steps=round(float(dense.mean(axis=1).sum()) * STEPS),
+    )
+
+
+def grown_errors(
+    dense_wrong: NDArray[np.integer], pruned_wrong: NDArray[np.integer], *, of: NDArray[np.integer]
+) -> ScoreCounts:
+    """The counts of two models' wrong pixels [n draws], as shares ``of`` so many pixels [n].
+
+    Integers to the end: a growth is rounded up to a whole step, and nothing else is rounded.
+
+    Raises:
+        ValueError: the arrays differ in shape, are not two-dimensional, are no integers, or hold
+            more wrong pixels than there are.
+    """
+    _require_answers(dense_wrong, pruned_wrong, kinds="iu", axes=("n", "draws"))
+    pixels = of.astype(np.int64) * dense_wrong.shape[1]
+    for wrong in (dense_wrong, pruned_wrong):
+        if not ((wrong >= 0) & (wrong <= of[:, None]) & (of[:, None] > 0)).all():
+            raise ValueError("of each image's labelled pixels, at least one, none to all are wrong")
+    lost = pruned_wrong.sum(axis=1, dtype=np.int64) - dense_wrong.sum(axis=1, dtype=np.int64)
+    growth = -(-lost * STEPS // pixels)
+    steps, images = np.unique(growth, return_counts=True)
+    dense = dense_wrong.sum(axis=1, dtype=np.int64) / pixels
+    return ScoreCounts(
+        growths=tuple(zip(steps.tolist(), images.tolist(), strict=True)),
+        dense_steps=round(float(dense.sum()) * STEPS),
+        of="pixels",
     )
 
 

@@ -121,8 +121,10 @@ def without_drop(counts: Counts) -> Counts:
             for step, number in counts.growths:
                 for mirrored_step in (step, -step):
                     images[mirrored_step] = images.get(mirrored_step, 0) + number
-            return ScoreCounts(
-                growths=tuple(sorted(images.items())), dense_steps=2 * counts.dense_steps
+            return replace(
+                counts,
+                growths=tuple(sorted(images.items())),
+                dense_steps=2 * counts.dense_steps,
             )
 
 
@@ -142,8 +144,8 @@ def agreeing(counts: Counts, n: int) -> Counts:
                 pruned_right=n * draws,
                 discordant=0,
             )
-        case ScoreCounts():
-            return ScoreCounts(growths=((0, n),), dense_steps=0)
+        case ScoreCounts(of=of):
+            return ScoreCounts(growths=((0, n),), dense_steps=0, of=of)
 
 
 def variance(counts: Counts) -> float:
@@ -181,7 +183,9 @@ def fits(rule: Rule, counts: Counts) -> bool:
         case "flips":
             return isinstance(counts, FlipCounts)
         case "brier":
-            return isinstance(counts, ScoreCounts)
+            return isinstance(counts, ScoreCounts) and counts.of == "brier"
+        case "top1" if isinstance(counts, ScoreCounts):
+            return counts.of == "pixels"
         case "top1" | "top5":
             draws = counts.draws if isinstance(counts, DrawCounts) else 1
             kinds = PairedCounts | DrawCounts

@@ -9,28 +9,60 @@ can look at a part of them first. Batches are ``batch_size`` of these rows each,
 of one batch are in memory.
 """
 
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gates.answers import ANSWER, UNLABELLED_ANSWER, Answers, labelled, unlabelled
-from gates.shifts import Component, Distribution, sample
+from gates.answers import (
+    ANSWER,
+    UNLABELLED_ANSWER,
+    Answers,
+    labelled,
+    segmented,
+    segmented_answer,
+    unlabelled,
+)
+from gates.replies import (
+    Labels,
+    MeasureError,
+    check_finite,
+    check_labels,
+    check_places,
+    check_rows,
+    check_shape,
+    check_sizes,
+    described,
+)
+from gates.seconds import Clock, Seconds
+from gates.shifts import Distribution, sample
 
+__all__ = [
+    "PIXELS_AT_ONCE",
+    "GateImages",
+    "MeasureError",
+    "Measured",
+    "Predict",
+    "Seconds",
+    "images_at_once",
+    "labelled_answers",
+    "segmented_answers",
+    "unlabelled_answers",
+]
 
-class MeasureError(RuntimeError):
-    """The model did not answer in a way that could be counted."""
+PIXELS_AT_ONCE: Final = 2**21
+"""Of the images of one batch, where every pixel is answered: a gigabyte or two of a ResNet-50's
+features, and 0.2 of logits of 21 classes."""
 
 
 class Predict(Protocol):
     """A model as the gate sees it; its preprocessing is inside.
 
-    Takes pixels [n c h w], returns logits [n classes]; answers for one image must not depend on
-    the other images of the batch.
+    Takes pixels [n c h w], returns logits [n classes] or, for a segmentation, [n classes h w];
+    answers for one image must not depend on the other images of the batch.
     """
 
     def __call__(self, images: NDArray[np.uint8], /) -> NDArray[np.float32]: ...
@@ -45,37 +77,14 @@ class GateImages(Protocol):
         ...
 
     @property
-    def labels(self) -> NDArray[np.int64]:
-        """Class indices [n]: columns of the logits."""
+    def labels(self) -> Labels:
+        """Class indices [n], which are columns of the logits; or masks of them [n h w]."""
         ...
 
     @property
     def ids(self) -> NDArray[np.uint64]:
         """What names each image [n], so that its noise follows it."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Seconds:
-    """Wall time by what it was spent on."""
-
-    load: float = 0.0
-    """Reading pixels into memory."""
-    shift: float = 0.0
-    """Moving them away from what the model was trained on."""
-    infer: float = 0.0
-    """Asking the model."""
-
-    def __add__(self, other: "Seconds") -> "Seconds":
-        return Seconds(
-            load=self.load + other.load,
-            shift=self.shift + other.shift,
-            infer=self.infer + other.infer,
-        )
-
-    @property
-    def total(self) -> float:
-        return self.load + self.shift + self.infer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -108,28 +117,123 @@ def labelled_answers(
         ValueError: ``batch_size`` below one, not one label and id per image, or a row that there
             is not.
     """
-    spent = _Spent()
-    _check_sizes(images)
-    _check_rows(rows, len(images.images))
+
+    def check(logits: NDArray[np.float32], labels: Labels) -> None:
+        check_shape(logits, len(labels))
+        check_labels(logits, labels)
+
+    def record(logits: NDArray[np.float32], labels: Labels) -> Answers:
+        return labelled(logits, labels.astype(np.int64))
+
+    sampler = _Sampler(distribution=distribution, seed=seed, profile=profile)
     answers = np.empty((len(rows), distribution.draws), dtype=ANSWER)
+    spent = _ask(
+        predict, images, answers, rows=rows, sampler=sampler, batch_size=batch_size,
+        check=check, record=record, on_batch=on_batch,
+    )  # fmt: skip
+    return Measured(answers=answers, seconds=spent.seconds())
+
+
+def segmented_answers(
+    predict: Predict,
+    images: GateImages,
+    *,
+    classes: int,
+    rows: NDArray[np.int64],
+    distribution: Distribution,
+    seed: int,
+    profile: str,
+    batch_size: int = 256,
+    on_batch: Callable[[int], None] | None = None,
+) -> Measured:
+    """Answers of ``segmented_answer`` [n draws] to images whose labels are masks [n h w].
+
+    Shifts change images alone, whatever they do: a pixel is judged by the mask where it is. Fewer
+    images than ``batch_size`` are asked at once where they are large (``images_at_once``).
+
+    Raises:
+        ShiftError, MeasureError, ValueError: as for ``labelled_answers``.
+    """
+
+    def check(logits: NDArray[np.float32], masks: Labels) -> None:
+        check_places(logits, masks, classes=classes)
+
+    def record(logits: NDArray[np.float32], masks: Labels) -> Answers:
+        return segmented(logits, masks.astype(np.uint8, copy=False))
+
+    sampler = _Sampler(distribution=distribution, seed=seed, profile=profile)
+    answers = np.empty((len(rows), distribution.draws), dtype=segmented_answer(classes))
+    at_once = min(batch_size, images_at_once(images.labels.shape[1:], most=batch_size))
+    spent = _ask(
+        predict, images, answers, rows=rows, sampler=sampler, batch_size=at_once,
+        check=check, record=record, on_batch=on_batch,
+    )  # fmt: skip
+    return Measured(answers=answers, seconds=spent.seconds())
+
+
+def images_at_once(size: Sequence[int], *, most: int) -> int:
+    """Images of ``size`` (h, w) that a network which answers every pixel is asked about at once.
+
+    ``most``, halved until their pixels are few enough: batches of a power of two stay whole.
+    """
+    while most > 1 and most * math.prod(size) > PIXELS_AT_ONCE:
+        most //= 2
+    return most
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sampler:
+    """How pixels [n c h w] become what the model sees."""
+
+    distribution: Distribution
+    seed: int
+    profile: str
+
+    def __call__(
+        self, pixels: NDArray[np.uint8], ids: NDArray[np.uint64], *, draw: int
+    ) -> NDArray[np.uint8]:
+        return sample(
+            pixels,
+            ids,
+            distribution=self.distribution,
+            seed=self.seed,
+            draw=draw,
+            profile=self.profile,
+        )
+
+
+def _ask(
+    predict: Predict,
+    images: GateImages,
+    answers: Answers,
+    *,
+    rows: NDArray[np.int64],
+    sampler: _Sampler,
+    batch_size: int,
+    check: Callable[[NDArray[np.float32], Labels], None],
+    record: Callable[[NDArray[np.float32], Labels], Answers],
+    on_batch: Callable[[int], None] | None,
+) -> Clock:
+    """Fill ``answers`` [n draws] with what ``record`` makes of logits that pass ``check``."""
+    spent = Clock()
+    check_sizes(len(images.images), len(images.labels), len(images.ids))
+    check_rows(rows, len(images.images))
     for part in _parts(len(rows), batch_size):
         labels, ids = images.labels[rows[part]], images.ids[rows[part]]
         with spent.on("load"):
             pixels = np.asarray(images.images[rows[part]])
-        for draw in range(distribution.draws):
+        for draw in range(answers.shape[1]):
             with spent.on("shift"):
-                inputs = sample(
-                    pixels, ids, distribution=distribution, seed=seed, draw=draw, profile=profile
-                )
+                inputs = sampler(pixels, ids, draw=draw)
             with spent.on("infer"):
                 logits = predict(inputs)
-            _check_shape(logits, len(labels))
-            _check_labels(logits, labels)
-            _check_finite(logits, rows[part], under=f" under {_label(distribution, draw)}")
-            answers[part, draw] = labelled(logits, labels)
+            check(logits, labels)
+            under = f" under {described(sampler.distribution, draw)}"
+            check_finite(logits, rows[part], under=under)
+            answers[part, draw] = record(logits, labels)
         if on_batch is not None:
             on_batch(part.stop)
-    return Measured(answers=answers, seconds=spent.seconds())
+    return spent
 
 
 def unlabelled_answers(
@@ -148,36 +252,20 @@ def unlabelled_answers(
         MeasureError: Logits that are not finite, or not [n classes].
         ValueError: ``batch_size`` below one, or a row that there is not.
     """
-    spent = _Spent()
-    _check_rows(rows, len(images))
+    spent = Clock()
+    check_rows(rows, len(images))
     answers = np.empty(len(rows), dtype=UNLABELLED_ANSWER)
     for part in _parts(len(rows), batch_size):
         with spent.on("load"):
             pixels = np.asarray(images[rows[part]])
         with spent.on("infer"):
             logits = predict(pixels)
-        _check_shape(logits, len(pixels))
-        _check_finite(logits, rows[part])
+        check_shape(logits, len(pixels))
+        check_finite(logits, rows[part])
         answers[part] = unlabelled(logits)
         if on_batch is not None:
             on_batch(part.stop)
     return Measured(answers=answers, seconds=spent.seconds())
-
-
-class _Spent:
-    """A clock for each kind of work."""
-
-    def __init__(self) -> None:
-        self._seconds = {"load": 0.0, "shift": 0.0, "infer": 0.0}
-
-    @contextmanager
-    def on(self, work: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self._seconds[work] += time.perf_counter() - start
-
-    def seconds(self) -> Seconds:
-        return Seconds(**self._seconds)
 
 
 def _parts(total: int, batch_size: int) -> Iterator[slice]:
@@ -186,61 +274,3 @@ def _parts(total: int, batch_size: int) -> Iterator[slice]:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     for start in range(0, total, batch_size):
         yield slice(start, min(start + batch_size, total))
-
-
-def _check_sizes(images: GateImages) -> None:
-    """Raise ValueError unless there is one label and id per image."""
-    sizes = len(images.images), len(images.labels), len(images.ids)
-    if len(set(sizes)) > 1:
-        raise ValueError("images, labels and ids must be equally many, got {} {} {}".format(*sizes))
-
-
-def _check_rows(rows: NDArray[np.int64], total: int) -> None:
-    """Raise ValueError unless ``rows`` are rows of ``total`` images; -1 is none."""
-    if rows.ndim != 1 or rows.dtype.kind not in "iu":
-        raise ValueError(f"rows are integers [n], not {rows.dtype} {rows.shape}")
-    if len(rows) and not 0 <= rows.min() <= rows.max() < total:
-        raise ValueError(
-            f"rows from {rows.min()} to {rows.max()} are asked about, of {total} images"
-        )
-
-
-def _check_shape(logits: NDArray[np.float32], count: int) -> None:
-    """Raise MeasureError unless ``logits`` [n classes] has a row for each of ``count`` images."""
-    if logits.ndim != 2 or len(logits) != count:
-        raise MeasureError(
-            f"the model answered {count} images with logits of shape {list(logits.shape)};"
-            " it must return [n classes]"
-        )
-
-
-def _check_labels(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> None:
-    """Raise MeasureError unless ``logits`` [n classes] has a column for every label."""
-    if not 0 <= labels.min() <= labels.max() < logits.shape[1]:
-        raise MeasureError(
-            f"the model knows {logits.shape[1]} classes, but the labels go from {labels.min()}"
-            f" to {labels.max()}; give the data set that the model was trained for"
-        )
-
-
-def _check_finite(logits: NDArray[np.float32], rows: NDArray[np.int64], *, under: str = "") -> None:
-    """Raise MeasureError where ``logits`` hold NaN or infinity; an argmax would hide them."""
-    broken = np.flatnonzero(~np.isfinite(logits).all(axis=1))
-    if len(broken):
-        raise MeasureError(
-            f"the model's logits for image {rows[broken[0]]}{under} are not finite;"
-            " check its weights and precision before judging it"
-        )
-
-
-def _label(distribution: Distribution, draw: int) -> str:
-    names = [_component(item) for item in distribution.components]
-    listed = names[0] if len(names) == 1 else f"one of {', '.join(names)}"
-    if distribution.draws == 1:
-        return listed
-    return f"{listed} (draw {draw + 1} of {distribution.draws})"
-
-
-def _component(item: Component) -> str:
-    strength = item.severity if item.level is None else item.level
-    return item.name if strength is None else f"{item.name}-{strength}"

@@ -49,6 +49,7 @@ class Step:
         cells: one for each rule that it was measured on.
         not_measured: ids of the other rules; a violation had decided.
         outcome: of the cells that decide.
+        chain: which of several sequences it is in; None where there is one.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Step:
     cells: tuple[Cell, ...]
     not_measured: tuple[str, ...]
     outcome: Outcome
+    chain: str | None = None
 
     @property
     def binding(self) -> Cell:
@@ -83,7 +85,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """Even the first candidate exceeds a tolerance, with a chance of error of at most alpha."""
+    """Even the first candidate exceeds a tolerance, with a chance of error of at most alpha.
+
+    Or all tolerances are kept, and the model is not as much faster as the policy asks for.
+    """
 
     steps: tuple[Step, ...]
     reasons: tuple[str, ...]
@@ -170,6 +175,7 @@ def judge_step(policy: Policy, evidence: Sequence[Evidence]) -> Step:
         cells=cells,
         not_measured=missing,
         outcome=_joint_outcome(cell.outcome for cell in cells if cell.decides),
+        chain=first.chain,
     )
 
 

@@ -15,6 +15,7 @@ from policies.load import (
 from policies.method import Looks, Method, Reuse
 from policies.rules import FolderRule, MixtureRule, Rule, ShiftRule
 from policies.schema import Policy, RatioBounds
+from policies.speedup import MinSpeedup
 from policies.waivers import Waiver
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Looks",
     "Method",
     "Metric",
+    "MinSpeedup",
     "MixtureRule",
     "Policy",
     "PolicyError",

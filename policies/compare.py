@@ -73,7 +73,7 @@ def _of_policies(first: Policy, second: Policy) -> Iterator[Difference]:
         for p in (first, second)
     )
     for side in (before, after):
-        for group in ("looks", "reuse", "ratios"):
+        for group in ("looks", "reuse", "min_speedup", "ratios"):
             keys = side.pop(group, None) or {}
             side |= {f"{group}.{key}": value for key, value in keys.items()}
     yield from _of_fields("", before, after, effect=_effect)
@@ -176,6 +176,9 @@ def _effect(field: str, before: Value, after: Value) -> Effect | None:
             rises = _rises(before, after)
             return None if rises is None else Effect.LOOSER if rises else Effect.STRICTER
         case "reuse.releases":  # the images of one release are its own: shared by none
+            rises = _rises(before or 0, after or 0)
+            return Effect.STRICTER if rises else Effect.LOOSER
+        case "min_speedup.times":  # where nothing is said, a model may be any slower
             rises = _rises(before or 0, after or 0)
             return Effect.STRICTER if rises else Effect.LOOSER
         case "min_images" | "severity" | "level":

@@ -9,6 +9,7 @@ from policies.fields import Accounted, Enforced, MinImages, Reason, Record, Rule
 from policies.method import Looks, Method, Reuse
 from policies.rules import KINDS, FolderRule, MixtureRule, ShiftRule, kind_of
 from policies.schema import Alpha, MinImagesOfAll, Name, Profile, RatioBounds, Summary
+from policies.speedup import MinSpeedup
 from policies.waivers import Waivers
 
 
@@ -87,6 +88,11 @@ class Extension(Record):
         default=None, description="How many releases share the gate's images."
     )
     min_images: MinImagesOfAll | None = None
+    min_speedup: MinSpeedup | None = Field(
+        default=None,
+        description="How much faster than the dense model a released one must be, in place of the "
+        "parent's.",
+    )
     ratios: RatioBounds | None = Field(
         default=None, description="Which prune ratios may be tried; a bound left out is inherited."
     )

@@ -19,7 +19,7 @@ from policies.schema import Policy
 from policies.strict_yaml import Document, KeyPath
 from policies.waivers import FORBIDDEN
 
-_SCALARS: Final = ("alpha", "method", "reuse", "min_images", "profile")
+_SCALARS: Final = ("alpha", "method", "reuse", "min_images", "min_speedup", "profile")
 
 
 class Parent(NamedTuple):

@@ -16,6 +16,7 @@ from pydantic import (
 from policies.fields import Record
 from policies.method import Looks, Method, Reuse
 from policies.rules import Rule, ShiftRule, TaggedRule
+from policies.speedup import MinSpeedup
 from policies.waivers import FORBIDDEN, Waiver, Waivers, check_waivers
 
 Ratio = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -93,6 +94,11 @@ class Policy(Record):
         "left out, the images are for one.",
     )
     min_images: MinImagesOfAll
+    min_speedup: MinSpeedup | None = Field(
+        default=None,
+        description="How much faster than the dense model a released one must be, as measured; "
+        "one that keeps every tolerance and is not is rejected. Left out, nothing is asked.",
+    )
     ratios: RatioBounds = Field(
         default=RatioBounds(), description="Which prune ratios may be tried."
     )
@@ -139,10 +145,16 @@ class Policy(Record):
 
     @model_serializer(mode="wrap")
     def _without_idle_looks(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Looks that are not taken are not written: no policy file may have them."""
+        """Looks that are not taken are not written: no policy file may have them.
+
+        Nor is a speed-up that is not asked for: the digest of a policy that says nothing of it
+        stays what it was.
+        """
         content: dict[str, Any] = handler(self)
         if self.method != "looks":
             content.pop("looks", None)
+        if self.min_speedup is None:
+            content.pop("min_speedup", None)
         return content
 
     @property
@@ -165,6 +177,16 @@ class Policy(Record):
     def alpha_per_release(self) -> float:
         """Largest chance that one release is accepted although it exceeds some tolerance."""
         return self.alpha / (1 if self.reuse is None else self.reuse.releases)
+
+    def shared_among(self, sequences: int) -> Self:
+        """The same policy as each of several sequences of candidates is judged by.
+
+        With an equal share of alpha each, a model that exceeds some tolerance is accepted in any
+        of them with a chance of at most alpha (Bonferroni).
+        """
+        if sequences == 1:
+            return self
+        return self.model_copy(update={"alpha": self.alpha / sequences})
 
     def alpha_at(self, look: int) -> float:
         """The level of one test at this look, the first being 1.
