@@ -3,16 +3,24 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 _ROOT: Final = Path(__file__).parent.parent
 
 
 def run_module(
-    module: str, *arguments: str, stdin: str = "", timeout_s: float
+    module: str,
+    *arguments: str,
+    stdin: str = "",
+    timeout_s: float,
+    environ: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python -m module`` to its end, whatever its exit code; its text is captured.
+
+    Its environment is this process's and ``environ``.
 
     Raises:
         subprocess.TimeoutExpired: It took longer than ``timeout_s`` and was killed.
@@ -26,7 +34,7 @@ def run_module(
         text=True,
         check=False,
         timeout=timeout_s,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        env={**os.environ, **environ, "PYTHONPATH": os.pathsep.join(paths)},
     )
 
 

@@ -24,12 +24,16 @@ _SOFTMAX_LAST: Final = 13
 # What stands between the images and the first operator that knows where channels are.
 _PIXELWISE: Final = frozenset(
     {"Identity", "Cast", "QuantizeLinear", "DequantizeLinear", "Add", "Sub", "Mul", "Div"}
+    # To rows of pixels and back, as our own files do it.
+    | {"Reshape"}
 )
 _TO_NCHW: Final = [0, 3, 1, 2]
 
 
-def gives(model: ModelProto) -> Gives:
+def gives(model: ModelProto, *, per_pixel: bool = False) -> Gives:
     """What the output's numbers are, from the last operator that is more than a conversion.
+
+    Those of a network that answers ``per_pixel`` have their classes along axis 1 of four.
 
     Raises:
         SignatureError: They are no scores of exclusive classes.
@@ -37,7 +41,9 @@ def gives(model: ModelProto) -> Gives:
     makers = {output: node for node in model.graph.node for output in node.output}
     last = makers.get(model.graph.output[0].name)
     reshaped = False
-    while last is not None and last.op_type in _PLAIN_ENDS | _RESHAPES:
+    # Between places a resize takes weighted means, which keep the meaning of all three.
+    passed = _PLAIN_ENDS | _RESHAPES | ({"Resize"} if per_pixel else set())
+    while last is not None and last.op_type in passed:
         reshaped = reshaped or last.op_type in _RESHAPES
         last = makers.get(last.input[0])
     if last is None:
@@ -52,7 +58,8 @@ def gives(model: ModelProto) -> Gives:
     if last.op_type not in _NORMALISED:
         return "logits"
     axis = _axis(last, model)
-    if axis not in {1, -1} and not (reshaped and axis > 0):
+    along_classes = {1, -3} if per_pixel else {1, -1}
+    if axis not in along_classes and not (reshaped and axis > 0):
         raise SignatureError(
             f"its {last.op_type} runs along axis {axis}, not along the classes; "
             "export it with axis 1"

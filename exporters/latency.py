@@ -1,14 +1,14 @@
 """How much faster the pruned network runs: a paired ratio with its interval and noise floor.
 
 A process of its own holds three sessions: the dense file, the dense file again, and the pruned
-one. They are timed in turns, in random order, so that what else the machine does falls on all
-alike. The dense file against itself shows what this machine calls a difference when there is none.
+one. They are timed in turns (``paired``), in random order, so that what else the machine does falls
+on all alike. The dense file against itself shows what this machine calls a difference when there
+is none. ``bench`` does this for any files, and more of it.
 """
 
 import gc
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,26 +20,20 @@ from pydantic import TypeAdapter
 
 from exporters.child import last_words, run_module
 from exporters.device import device_name
+from exporters.feeds import input_shape, random_input
 from exporters.latency_statistics import (
     Interval,
     Times,
     distinguishable,
-    half_width,
     p95,
     ratio,
     ratio_interval,
 )
+from exporters.paired import Budget, measure
 from exporters.sessions import cpu_threads, session
-from exporters.timing import Run, bound, timed_ms, warmed_up
+from exporters.timing import bound
 
 _WARM_UP_S: Final = 0.5
-
-_MIN_BLOCKS: Final = 20
-_MAX_RUNS_PER_BLOCK: Final = 20
-# Runs per block are chosen so that this many blocks fit in the time given.
-_WANTED_BLOCKS: Final = 40
-# Half-width of the log ratio's interval at which a ratio is known well enough.
-_PRECISION: Final = 0.02
 
 # Loading, warming up and the least number of blocks of slow networks come on top of the time given.
 _GRACE_S: Final = 900.0
@@ -156,22 +150,22 @@ def _compare_batch(
     sessions: Mapping[str, onnxruntime.InferenceSession], request: _Request, *, batch: int
 ) -> Comparison:
     generator = np.random.default_rng([request.seed, batch])
-    shapes = {variant: _shape(opened, batch=batch) for variant, opened in sessions.items()}
-    if shapes["dense"] != shapes["pruned"]:
+    sources = {variant: opened.get_inputs()[0] for variant, opened in sessions.items()}
+    shapes = {variant: input_shape(source, batch=batch) for variant, source in sources.items()}
+    # One may take [n c h w] and the other [n h w c].
+    if sorted(shapes["dense"]) != sorted(shapes["pruned"]):
         raise LatencyError(f"dense takes {shapes['dense']}, pruned takes {shapes['pruned']}")
-    images = generator.standard_normal(shapes["dense"], dtype=np.float32)
+    images = {
+        variant: random_input(source, batch=batch, generator=generator)
+        for variant, source in sources.items()
+    }
     runs = {
-        variant: bound(opened, images, provider=request.provider)
+        variant: bound(opened, images[variant], provider=request.provider)
         for variant, opened in sessions.items()
     }
-    once_s = {variant: warmed_up(run, seconds=_WARM_UP_S) for variant, run in runs.items()}
-    per_block = int(request.seconds / _WANTED_BLOCKS / sum(once_s.values())) - 1
-    times = _time(
-        runs,
-        per_block=min(max(per_block, 1), _MAX_RUNS_PER_BLOCK),
-        seconds=request.seconds,
-        generator=generator,
-    )
+    warm_up_s = min(_WARM_UP_S, request.seconds / 4)
+    budget = Budget(seconds=request.seconds, warm_up_s=warm_up_s)
+    times = measure(runs, budget=budget, generator=generator).times
     interval = ratio_interval(times["dense"], times["pruned"], generator=generator)
     noise = ratio_interval(times["dense"], times["again"], generator=generator)
     return Comparison(
@@ -187,34 +181,6 @@ def _compare_batch(
         threads=request.threads,
         runtime=f"onnxruntime {onnxruntime.__version__}",
     )
-
-
-def _shape(opened: onnxruntime.InferenceSession, *, batch: int) -> tuple[int, ...]:
-    """The input's shape with the batch filled in."""
-    first, *rest = opened.get_inputs()[0].shape
-    if isinstance(first, int) and first != batch:
-        raise LatencyError(f"a file takes batches of {first} only, not {batch}")
-    if not all(isinstance(size, int) for size in rest):
-        raise LatencyError(f"a file does not fix its image size: {rest}")
-    return (batch, *rest)
-
-
-def _time(
-    runs: Mapping[str, Run], *, per_block: int, seconds: float, generator: np.random.Generator
-) -> dict[str, Times]:
-    """Milliseconds of every variant, [blocks runs]."""
-    blocks: dict[str, list[list[float]]] = {variant: [] for variant in runs}
-    end = time.perf_counter() + seconds
-    while True:
-        for variant in generator.permutation(list(runs)):
-            runs[variant]()  # Not timed: it brings the network back into the caches.
-            blocks[variant].append([timed_ms(runs[variant]) for _ in range(per_block)])
-        if len(blocks["dense"]) < _MIN_BLOCKS:
-            continue
-        times = {variant: np.array(rows) for variant, rows in blocks.items()}
-        widths = [half_width(times["dense"], times[other]) for other in ("pruned", "again")]
-        if max(widths) <= _PRECISION or time.perf_counter() > end:
-            return times
 
 
 def _latency(times: Times) -> Latency:

@@ -4,10 +4,13 @@ Times are [blocks runs] in milliseconds. Blocks, not runs, are the unit: neighbo
 the machine's mood, and both networks of a block share it too, so it cancels in their ratio.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binom
 
 Times = NDArray[np.float64]
 """Milliseconds, [blocks runs]."""
@@ -15,11 +18,25 @@ Times = NDArray[np.float64]
 Interval = tuple[float, float]
 
 _RESAMPLES: Final = 2000
+_TAIL_RESAMPLES: Final = 500
 _CONFIDENCE: Final = 0.95
 _NORMAL_QUANTILE: Final = 1.96
 
 # Below this the 95th percentile is one of the five largest times: an anecdote.
 _RUNS_FOR_P95: Final = 100
+
+_RUNS_FOR: Final[Mapping[int, int]] = {50: 10, 90: 50, 95: _RUNS_FOR_P95, 99: 300}
+"""Percentile: the least number of runs that shows it. A 99.9th would be an anecdote in any
+benchmark that people wait for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentile:
+    """One percentile of single runs."""
+
+    ms: float
+    interval: Interval
+    """95 %, from the order statistics: as if runs were independent, so rather too narrow."""
 
 
 def log_ratios(numerator: Times, denominator: Times) -> NDArray[np.float64]:
@@ -58,6 +75,46 @@ def half_width(numerator: Times, denominator: Times) -> float:
 def p95(times: Times) -> float | None:
     """95th percentile of single runs; None when there are too few to know it."""
     return float(np.quantile(times, 0.95)) if times.size >= _RUNS_FOR_P95 else None
+
+
+def percentiles(times: Times) -> dict[int, Percentile]:
+    """Those percentiles of single runs, in ms, that so many runs show with an interval."""
+    known = {rank: _percentile(times, rank) for rank in _RUNS_FOR if times.size >= _RUNS_FOR[rank]}
+    return {rank: found for rank, found in known.items() if found is not None}
+
+
+def _percentile(times: Times, rank: int) -> Percentile | None:
+    """With its distribution-free interval (David and Nagaraja 2003, Order Statistics, 7.1).
+
+    None where the runs are too few for the interval to have two ends.
+    """
+    ordered, share = np.sort(times, axis=None), rank / 100
+    tail = (1 - _CONFIDENCE) / 2
+    low, high = (int(binom.ppf(p, ordered.size, share)) for p in (tail, 1 - tail))
+    if low < 1 or high >= ordered.size:
+        return None
+    interval = (float(ordered[low - 1]), float(ordered[high]))
+    return Percentile(ms=float(np.quantile(ordered, share)), interval=interval)
+
+
+def p95_ratio(
+    numerator: Times, denominator: Times, *, generator: np.random.Generator
+) -> tuple[float, Interval] | None:
+    """Ratio of the 95th percentiles and its 95 % interval, by a bootstrap over blocks.
+
+    None where there are too few runs for a 95th percentile.
+    """
+    if min(numerator.size, denominator.size) < _RUNS_FOR_P95:
+        return None
+    draws = generator.integers(len(numerator), size=(_TAIL_RESAMPLES, len(numerator)))
+    tails = [
+        np.quantile(times[draws].reshape(_TAIL_RESAMPLES, -1), 0.95, axis=1)
+        for times in (numerator, denominator)
+    ]
+    tail = (1 - _CONFIDENCE) / 2
+    low, high = np.quantile(tails[0] / tails[1], [tail, 1 - tail])
+    found = float(np.quantile(numerator, 0.95) / np.quantile(denominator, 0.95))
+    return found, (float(low), float(high))
 
 
 def distinguishable(interval: Interval, *, noise: Interval) -> bool:

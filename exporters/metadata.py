@@ -29,7 +29,9 @@ class Scaling(BaseModel):
     mean: tuple[Annotated[float, Field(allow_inf_nan=False)], ...]
     std: tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...]
     scale: Literal["pixel / 255"]
-    layout: Literal["nchw"]
+    layout: Literal["nchw", "nhwc"]
+    inside: bool = False
+    """Whether the network does it itself, and takes the pixels as they are."""
 
     @property
     def preprocessing(self) -> Preprocessing:

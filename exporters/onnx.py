@@ -59,11 +59,14 @@ class Artifact:
 def serialise(model: nn.Module, example: Tensor, *, metadata: Mapping[str, object]) -> bytes:
     """The ONNX file of ``model``: input "images" [batch c h w], output "logits" [batch classes].
 
+    Of a segmentation the logits are [batch classes h w], as high and wide as the images.
+
     Any batch size runs; weights are inside; the same model and metadata give the same bytes, and
     the bytes name no source line or path of this machine. The model is left as it was.
 
     Args:
-        model: Returns one float32 tensor [n classes]; exported in evaluation mode.
+        model: Returns one float32 tensor [n classes] or [n classes h w]; exported in evaluation
+            mode.
         example: Normalised float32 images [n c h w], n >= 1; only their shape matters.
         metadata: JSON values by name, readable by ONNX Runtime as ``compressor.<name>``.
 
@@ -120,10 +123,12 @@ def _check_signature(network: nn.Module, pair: Tensor) -> None:
             f"the network returns a {type(logits).__name__}; export needs one tensor [n, classes]: "
             "wrap the network in a module that returns only the logits"
         )
-    if logits.ndim != 2 or len(logits) != 2 or logits.dtype != torch.float32:
+    size = pair.shape[2:]
+    fits = logits.ndim == 2 or (logits.ndim == 4 and logits.shape[2:] == size)
+    if not fits or len(logits) != 2 or logits.dtype != torch.float32:
         raise ExportError(
-            f"the network returns {logits.dtype} {list(logits.shape)} for 2 images; "
-            "export needs float32 [2, classes]"
+            f"the network returns {logits.dtype} {list(logits.shape)} for 2 images; export needs "
+            f"float32 [2, classes], or for a segmentation [2, classes, {size[0]}, {size[1]}]"
         )
 
 

@@ -7,18 +7,27 @@ each is tried: in a process of its own, with a network of one convolution that m
 import contextlib
 import importlib
 import io
-import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper
+from pydantic import TypeAdapter
 
 from exporters.child import last_words, run_module
+from exporters.libraries import (
+    DRIVER,
+    TENSORRT,
+    missing_in,
+    missing_libraries,
+    packages_of,
+    provider_library,
+)
 
 Name = Literal["cpu", "cuda", "tensorrt"]
 
@@ -29,17 +38,20 @@ EXECUTION_PROVIDERS: Final[Mapping[Name, str]] = {
 }
 
 _CUDA: Final = "an NVIDIA GPU with its driver and pip install 'onnxruntime-gpu[cuda,cudnn]'"
-# onnxruntime-gpu links TensorRT 10; the newest wheel on PyPI is 11.
 _NEEDS: Final[Mapping[Name, str]] = {
     "cpu": "pip install onnxruntime",
     "cuda": _CUDA,
-    "tensorrt": f"{_CUDA} 'tensorrt-cu13>=10.13,<11'",
+    "tensorrt": f"{_CUDA} '{TENSORRT}'",
 }
 
 # A cold GPU driver can take ten seconds to start.
 _TIMEOUT_S: Final = 60.0
 
-_MISSING_LIBRARY: Final = re.compile(r"([\w.+-]+\.so[.\d]*): cannot open shared object file")
+Assignment = Mapping[str, Mapping[str, int]]
+"""How many nodes of each operator type each execution provider got."""
+
+_MISSING: Final = TypeAdapter(tuple[str, ...])
+_ASSIGNMENT: Final[TypeAdapter[Assignment]] = TypeAdapter(Mapping[str, Mapping[str, int]])
 
 
 class ProviderError(RuntimeError):
@@ -54,6 +66,10 @@ class Provider:
     usable: bool
     reason: str
     """Why it is usable or not, or why it was chosen; one sentence for people."""
+    missing: tuple[str, ...] = ()
+    """Libraries that the system's loader cannot find."""
+    assignment: Assignment = field(default_factory=dict)
+    """Where the nodes of a small network ran; empty if it did not."""
 
     @property
     def execution_provider(self) -> str:
@@ -85,11 +101,35 @@ def probe(name: Name) -> Provider:
     except subprocess.TimeoutExpired:
         reason = f"it did not answer within {_TIMEOUT_S:.0f} s; needs {_NEEDS[name]}"
         return Provider(name=name, usable=False, reason=reason)
+    answers = process.stdout.splitlines()
     if process.returncode == 0:
-        return Provider(name=name, usable=True, reason=f"{EXECUTION_PROVIDERS[name]} ran a network")
-    missing = _MISSING_LIBRARY.search(process.stderr)
-    why = f"{missing[1]} is missing" if missing else last_words(process)
-    return Provider(name=name, usable=False, reason=f"{why}; needs {_NEEDS[name]}")
+        assignment = _ASSIGNMENT.validate_json(answers[-1])
+        return Provider(
+            name=name,
+            usable=True,
+            reason=f"{EXECUTION_PROVIDERS[name]} ran {_counted(assignment)}",
+            assignment=assignment,
+        )
+    # What the loader lacks says more than what ONNX Runtime makes of it.
+    missing = _MISSING.validate_json(answers[0]) if answers else missing_in(process.stderr)
+    verb = "is" if len(missing) == 1 else "are"
+    why = f"{', '.join(missing)} {verb} missing" if missing else last_words(process)
+    reason = f"{why}; needs {_NEEDS[name]}"
+    return Provider(name=name, usable=False, reason=reason, missing=missing)
+
+
+def remedy(provider: Provider) -> tuple[str, ...]:
+    """What to do so that an unusable provider works, a line each; nothing for a usable one."""
+    if provider.usable:
+        return ()
+    steps = []
+    if provider.execution_provider not in onnxruntime.get_available_providers():
+        steps.append(f"pip uninstall onnxruntime; pip install {_NEEDS['cuda'].split()[-1]}")
+    if DRIVER in provider.missing:
+        steps.append("a machine with an NVIDIA GPU and its driver: pip cannot bring libcuda.so.1")
+    if packages := packages_of(provider.missing):
+        steps.append(f"pip install {' '.join(repr(package) for package in packages)}")
+    return tuple(steps) or (f"needs {_NEEDS[provider.name]}",)
 
 
 def preload(execution_provider: str) -> None:
@@ -110,8 +150,31 @@ def _usable(provider: Provider) -> Provider:
     return provider
 
 
-def _convolve(execution_provider: str) -> None:
-    """Run one convolution on the provider and nowhere else.
+def _counted(assignment: Assignment) -> str:
+    """Such as "5 of 5 nodes of a small network"."""
+    counts = {where: sum(kinds.values()) for where, kinds in assignment.items()}
+    most = max(counts.values(), default=0)
+    return f"{most} of {sum(counts.values())} nodes of a small network"
+
+
+def assigned(session: onnxruntime.InferenceSession) -> Assignment:
+    """Where ONNX Runtime put the nodes of a session that records it.
+
+    Only this tells the truth: a session that asked for a GPU may list it and run on the CPU.
+    """
+    return counted_nodes(session.get_provider_graph_assignment_info())
+
+
+def counted_nodes(parts: list[Any]) -> Assignment:
+    """The same, of what a session has recorded: parts of the graph, each with its provider."""
+    counts: dict[str, Counter[str]] = {}
+    for part in parts:
+        counts.setdefault(part.ep_name, Counter()).update(n.op_type for n in part.get_nodes())
+    return counts
+
+
+def _try(execution_provider: str) -> Assignment:
+    """Run a small network with known logits on the provider alone.
 
     Raises:
         ProviderError: It is not built in, not in use, or computes something else.
@@ -120,34 +183,59 @@ def _convolve(execution_provider: str) -> None:
         raise ProviderError(
             f"onnxruntime {onnxruntime.__version__} is built without {execution_provider}"
         )
-    preload(execution_provider)
     options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     if execution_provider != EXECUTION_PROVIDERS["cpu"]:
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
     session = onnxruntime.InferenceSession(
-        _one_convolution(), options, providers=[execution_provider], enable_fallback=0
+        _small_network(), options, providers=[execution_provider], enable_fallback=0
     )
     if session.get_providers()[0] != execution_provider:
         raise ProviderError(f"ONNX Runtime fell back to {session.get_providers()[0]}")
-    (sums,) = session.run(None, {"x": np.ones((1, 4, 8, 8), np.float32)})
-    if not np.array_equal(sums, np.full((1, 8, 6, 6), 36, np.float32)):
-        raise ProviderError("a convolution of ones gives a wrong sum")
+    assignment = assigned(session)
+    if set(assignment) != {execution_provider}:
+        raise ProviderError(f"ONNX Runtime placed nodes on {', '.join(assignment) or 'nothing'}")
+    (logits,) = session.run(None, {"x": np.ones((1, 4, 8, 8), np.float32)})
+    # Each of 8 channels sums 4 x 3 x 3 ones, and a logit sums the channels.
+    if not np.array_equal(logits, np.full((1, 2), 8 * 36, np.float32)):
+        raise ProviderError(f"a network of ones gives {logits.tolist()}, not 288")
+    return assignment
 
 
-def _one_convolution() -> bytes:
-    weight = helper.make_tensor("w", TensorProto.FLOAT, [8, 4, 3, 3], np.ones(288, np.float32))
+def _small_network() -> bytes:
+    """Convolution, activation, pooling and linear layer: what every classifier is made of."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["sums"]),
+        helper.make_node("Relu", ["sums"], ["active"]),
+        helper.make_node("GlobalAveragePool", ["active"], ["pooled"]),
+        helper.make_node("Flatten", ["pooled"], ["flat"]),
+        helper.make_node("Gemm", ["flat", "v"], ["y"]),
+    ]
     graph = helper.make_graph(
-        [helper.make_node("Conv", ["x", "w"], ["y"])],
-        "one_convolution",
+        nodes,
+        "small_network",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 4, 8, 8])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 8, 6, 6])],
-        [weight],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 2])],
+        [
+            helper.make_tensor("w", TensorProto.FLOAT, [8, 4, 3, 3], np.ones(288, np.float32)),
+            helper.make_tensor("v", TensorProto.FLOAT, [8, 2], np.ones(16, np.float32)),
+        ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     content: bytes = model.SerializeToString()
     return content
 
 
+def _missing(name: Name) -> tuple[str, ...]:
+    file = provider_library(name)
+    return missing_libraries(file) if file.exists() else ()
+
+
 if __name__ == "__main__":
     (asked,) = (name for name in get_args(Name) if name == sys.argv[1])
-    _convolve(EXECUTION_PROVIDERS[asked])
+    preload(EXECUTION_PROVIDERS[asked])
+    # First, because what follows may end the process.
+    sys.stdout.write(_MISSING.dump_json(_missing(asked)).decode() + "\n")
+    sys.stdout.flush()
+    found = _try(EXECUTION_PROVIDERS[asked])
+    sys.stdout.write(_ASSIGNMENT.dump_json(found).decode() + "\n")

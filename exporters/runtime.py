@@ -42,6 +42,8 @@ def predictor(
 ) -> Predict:
     """The network in ``path`` as a function: uint8 images [n c h w] to float32 logits [n classes].
 
+    Those of a segmentation are [n classes h w].
+
     Whatever layout, type and batch the file wants, it gets; probabilities become logits by their
     logarithm. A network that quantises dynamically gets its images one by one: in a batch, the
     answer to an image would depend on the others.
@@ -70,9 +72,11 @@ def predictor(
             raise SignatureError(
                 f"{path} fails on images {list(images.shape)}: {said(error)}"
             ) from error
-        if output.ndim != 2 or len(output) != len(images):
+        places = images.shape[2:] if output.ndim == 4 else ()
+        if output.shape[:1] + output.shape[2:] != (len(images), *places) or output.ndim < 2:
             raise SignatureError(
-                f"{path} gives {list(output.shape)} for {len(images)} images, not [n classes]"
+                f"{path} gives {list(output.shape)} for {len(images)} images, not [n classes], nor "
+                "[n classes h w] at their size"
             )
         return _logits(output, signature)
 

@@ -2,8 +2,10 @@
 
 import os
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as _errors
@@ -51,13 +53,42 @@ def cpu_threads() -> int:
     return os.cpu_count() or 1
 
 
+_LEVELS: Final = {
+    "all": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "extended": onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tuning:
+    """How a session runs what it runs: it changes the time, and the logits by rounding alone."""
+
+    optimisation: Literal["all", "extended"] = "all"
+    """What ONNX Runtime may make of the graph; only "all" has layouts of this processor's own."""
+    provider: Mapping[str, str] = field(default_factory=dict)
+    """Options of the execution provider."""
+    dims: Mapping[str, int] = field(default_factory=dict)
+    """Named dimensions that the session takes as fixed, such as the batch."""
+    deterministic: bool = True
+    """Only with kernels that give the same bytes each time."""
+
+
+_AS_GATED: Final = Tuning()
+
+
 def session(
-    model: Path | bytes, *, provider: str = CPU, threads: int
+    model: Path | bytes,
+    *,
+    provider: str = CPU,
+    threads: int,
+    tuning: Tuning = _AS_GATED,
+    optimised: Path | None = None,
 ) -> onnxruntime.InferenceSession:
     """A session of an ONNX file or its bytes, on ``provider`` (ONNX Runtime's name).
 
     The same input, batch size and threads give the same bytes on a CPU. Nothing is printed:
-    ONNX Runtime's own log is switched off, its errors are exceptions.
+    ONNX Runtime's own log is switched off, its errors are exceptions. The graph that it makes of
+    the file is written to ``optimised``, if that is given.
 
     Raises:
         ProviderError: The network would not run on ``provider``.
@@ -70,9 +101,16 @@ def session(
     preload(provider)
     # What a provider says while it fails to load goes to the process's log, not the session's.
     onnxruntime.set_default_logger_severity(_SILENT)
+    first, *others = _CHAINS[provider]
+    options = _options(threads, tuning)
+    if optimised is not None:
+        options.optimized_model_filepath = str(optimised)
     try:
         opened = onnxruntime.InferenceSession(
-            model, _options(threads), providers=_CHAINS[provider], enable_fallback=0
+            model,
+            options,
+            providers=[(first, dict(tuning.provider)), *others],
+            enable_fallback=0,
         )
     except RuntimeError as error:  # TensorRT fails so where CUDA falls back.
         raise ProviderError(f"{provider} does not start: {error}") from error
@@ -80,12 +118,15 @@ def session(
     return opened
 
 
-def _options(threads: int) -> onnxruntime.SessionOptions:
+def _options(threads: int, tuning: Tuning) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = _SILENT
-    options.use_deterministic_compute = True
+    options.use_deterministic_compute = tuning.deterministic
+    options.graph_optimization_level = _LEVELS[tuning.optimisation]
+    for name, size in tuning.dims.items():
+        options.add_free_dimension_override_by_name(name, size)
     # Idle threads that spin take the processor from the next session: two live sessions would
     # halve each other's speed.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

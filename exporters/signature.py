@@ -23,6 +23,7 @@ __all__ = [
     "network_digest",
     "open_network",
     "read_signature",
+    "refusal",
     "said",
 ]
 
@@ -62,6 +63,8 @@ class Signature:
     """The only number of images that it takes at once; None if it takes any."""
     classes: int | None
     """None if the file does not say."""
+    per_pixel: bool | None
+    """Whether it answers every pixel, with logits [n classes h w]; None if it does not say."""
     gives: Gives
     batch_coupled: bool
     """Whether an image's logits depend on the others in its batch: dynamic quantisation."""
@@ -106,7 +109,7 @@ def open_network(
     except ProviderError:
         raise
     except SESSION_ERRORS as error:
-        raise SignatureError(f"{path} {_refusal(error)}") from error
+        raise SignatureError(f"{path} {refusal(error)}") from error
     try:
         return opened, _signature(path, model, opened, size)
     except SignatureError as error:
@@ -118,7 +121,8 @@ def said(error: BaseException) -> str:
     return " ".join(_CODE.sub("", str(error)).split()).rstrip(".")
 
 
-def _refusal(error: BaseException) -> str:
+def refusal(error: BaseException) -> str:
+    """Why ONNX Runtime does not load a file, to be read after the file's name."""
     runtime = f"ONNX Runtime {onnxruntime.__version__}"
     if newer := _NEWER.search(said(error)):
         asked, domain, known = newer.groups()
@@ -149,7 +153,7 @@ def _signature(
     size = size or _fitting(dims, scaling)
     layout = _layout(dims, size, channels_last=moves_channels_first(model, source.name))
     size = size or _closed(dims, layout)
-    classes = _classes(output)
+    classes, per_pixel = _classes(output), _per_pixel(output, size)
     names = class_names_in(model)
     params, precision = weights_of(model)
     return Signature(
@@ -158,7 +162,8 @@ def _signature(
         dtype=dtype,
         batch=batch,
         classes=classes,
-        gives=gives(model),
+        per_pixel=per_pixel,
+        gives=gives(model, per_pixel=bool(per_pixel)),
         batch_coupled=answers_depend_on_batch(model),
         params=params,
         precision=precision,
@@ -232,9 +237,10 @@ def _classes(output: onnxruntime.NodeArg) -> int | None:
     # ONNX Runtime says [] where it does not know how many dimensions there are.
     if not output.shape:
         return None
-    if len(output.shape) != 2:
+    if len(output.shape) not in {2, 4}:
         raise SignatureError(
-            f"its output has the shape {output.shape}; logits are [n classes]: flatten them"
+            f"its output has the shape {output.shape}; logits are [n classes]: flatten them, or "
+            "[n classes h w] of a segmentation"
         )
     classes = output.shape[1]
     if not isinstance(classes, int):
@@ -242,6 +248,25 @@ def _classes(output: onnxruntime.NodeArg) -> int | None:
     if classes < 2:
         raise SignatureError(f"it gives {classes} number per image, which decides nothing")
     return classes
+
+
+def _per_pixel(output: onnxruntime.NodeArg, size: Size) -> bool | None:
+    """Whether the output is [n classes h w], at the size of the images."""
+    if not output.shape:
+        return None
+    places = output.shape[2:]
+    wrong = [
+        there
+        for there, wanted in zip(places, size[1:], strict=False)
+        if isinstance(there, int) and there != wanted
+    ]
+    if wrong:
+        raise SignatureError(
+            f"its output has the shape {output.shape}; logits are [n classes]: flatten them, or of "
+            f"a segmentation [n classes {size[1]} {size[2]}], as high and wide as the images: let "
+            "it end in a resize, channels first"
+        )
+    return bool(places)
 
 
 def _fitting(dims: Dims, scaling: Scaling | None) -> Size | None:

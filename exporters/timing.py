@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime
@@ -15,9 +15,7 @@ Run = Callable[[], None]
 _WARM_UP_RUNS: Final = 10
 
 
-def bound(
-    opened: onnxruntime.InferenceSession, images: NDArray[np.float32], *, provider: str
-) -> Run:
+def bound(opened: onnxruntime.InferenceSession, images: NDArray[Any], *, provider: str) -> Run:
     """One run with input and output on the device: what is timed is the network, not the bus.
 
     ``images`` must live as long as the run: on a CPU they are read where they lie.

@@ -35,6 +35,7 @@ OURS = Signature(
     dtype="float32",
     batch=None,
     classes=4,
+    per_pixel=False,
     gives="logits",
     batch_coupled=False,
     params=260,

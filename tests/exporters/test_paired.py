@@ -1,0 +1,124 @@
+import itertools
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from exporters.latency_statistics import p95_ratio, percentiles, ratio
+from exporters.paired import LEAST_BLOCKS, Budget, fastest, measure, warmed
+
+
+def busy(ms: float) -> Callable[[], None]:
+    """Takes at least so long, whatever else the machine does."""
+
+    def run() -> None:
+        end = time.perf_counter_ns() + ms * 1e6
+        while time.perf_counter_ns() < end:
+            pass
+
+    return run
+
+
+def generator() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def test_a_planted_ratio_is_measured() -> None:
+    budget = Budget(seconds=0.4, warm_up_s=0.05)
+    series = measure({"a": busy(1.0), "b": busy(0.5)}, budget=budget, generator=generator())
+    assert series.times["a"].shape == series.times["b"].shape
+    assert len(series.times["a"]) >= LEAST_BLOCKS
+    assert ratio(series.times["a"], series.times["b"]) == pytest.approx(2.0, rel=0.2)
+    assert series.cpu_times["a"].shape == series.times["a"].shape
+
+
+def test_it_ends_when_the_ratio_is_known_and_not_before_the_runs_asked() -> None:
+    budget = Budget(seconds=60, half_width=10.0, least_runs=45, warm_up_s=0.05)
+    began = time.perf_counter()
+    series = measure({"a": busy(0.2), "b": busy(0.2)}, budget=budget, generator=generator())
+    assert series.precise
+    assert series.times["a"].size >= 45
+    assert time.perf_counter() - began < 30
+
+
+def test_a_width_that_is_out_of_reach_is_said_to_be() -> None:
+    budget = Budget(seconds=0.1, half_width=1e-9, warm_up_s=0.05)
+    series = measure({"a": busy(0.2), "b": busy(0.2)}, budget=budget, generator=generator())
+    assert not series.precise
+    assert len(series.times["a"]) >= LEAST_BLOCKS, "these are always finished"
+
+
+def test_every_variant_has_its_turn_in_every_block_and_the_machine_is_looked_at() -> None:
+    order: list[str] = []
+    looks: list[int] = []
+    runs = {name: lambda name=name: order.append(name) for name in ("a", "b", "c")}
+    measure(
+        runs,
+        budget=Budget(seconds=0.05, warm_up_s=0.01),
+        generator=generator(),
+        look=lambda: looks.append(len(order)),
+    )
+    assert len(looks) >= LEAST_BLOCKS
+    turns = [order[start:end] for start, end in itertools.pairwise(looks)]
+    first = {turn[0] for turn in turns}
+    assert all(set(turn) == {"a", "b", "c"} for turn in turns)
+    assert all(turn.count("a") == turn.count("b") == turn.count("c") for turn in turns)
+    assert first == {"a", "b", "c"}, "the order is drawn anew for each block"
+
+
+def test_what_never_settles_is_told_as_unstable() -> None:
+    waits = iter(lambda: None, 0)
+    lengths = np.random.default_rng(1).lognormal(0, 1.5, 100_000)
+
+    def moody() -> None:
+        next(waits)
+        busy(lengths[int(time.perf_counter() * 10) % 100_000])()
+
+    warmth = warmed(moody, least_s=0.1)
+    assert not warmth.stable
+    assert warmth.seconds < 10
+
+
+def test_what_is_steady_is_warm_soon() -> None:
+    warmth = warmed(lambda: time.sleep(0.02), least_s=0.05)
+    assert warmth.stable
+    assert warmth.once_s == pytest.approx(0.02, rel=0.3)
+
+
+def test_the_faster_way_is_seen_at_a_glance() -> None:
+    times = fastest({"slow": busy(1.0), "fast": busy(0.3)}, seconds=0.1, generator=generator())
+    slow, fast = np.median(times, axis=0)
+    assert slow > fast
+
+
+def test_percentiles_are_given_where_the_runs_are_enough() -> None:
+    def known(runs: int) -> list[int]:
+        return list(percentiles(np.random.default_rng(0).random((1, runs))))
+
+    assert known(5) == []
+    assert known(40) == [50]
+    assert known(100) == [50, 90, 95]
+    assert known(300) == [50, 90, 95], "the interval of the 99th has no upper end yet"
+    assert known(500) == [50, 90, 95, 99]
+
+
+@pytest.mark.statistical
+def test_a_percentiles_interval_holds_the_true_one_as_often_as_it_says() -> None:
+    draws = np.random.default_rng(3).random((400, 1, 200))
+    held = 0
+    for times in draws:
+        low, high = percentiles(times)[90].interval
+        held += low <= 0.9 <= high
+    assert held / 400 >= 0.95 - 3 * (0.95 * 0.05 / 400) ** 0.5
+
+
+def test_tails_are_compared_only_where_they_were_seen() -> None:
+    draws = np.random.default_rng(0)
+    first, second = draws.lognormal(0, 0.3, (30, 5)), draws.lognormal(-0.7, 0.3, (30, 5))
+    assert p95_ratio(first[:3], second[:3], generator=draws) is None
+    found = p95_ratio(first, second, generator=draws)
+    assert found is not None
+    value, (low, high) = found
+    assert low < value < high
+    assert low < np.exp(0.7) < high
