@@ -1,0 +1,133 @@
+"""Workers and drivers are killed for real; what they had finished stays, and is not done twice."""
+
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from compressor.study.job import Ran
+from compressor.study.trial_ledger import TrialLedger
+from tests.pipeline.study_project import GRID, TRIALS, done, found, setup_of
+
+WAIT_S = 240.0
+
+
+@pytest.fixture(scope="module")
+def reference(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """The study without any disturbance, in this process."""
+    return done(setup_of(root, tmp_path_factory.mktemp("reference")))
+
+
+def ray_is_missing() -> bool:
+    return importlib.util.find_spec("ray") is None
+
+
+ENGINES_HERE = [
+    "process",
+    pytest.param(
+        "ray",
+        marks=pytest.mark.skipif(ray_is_missing(), reason="Ray is not installed: compressor[ray]"),
+    ),
+]
+
+
+def processes_under(ancestor: int) -> dict[int, str]:
+    """Descendants and their command lines."""
+    parents: dict[int, int] = {}
+    words: dict[int, str] = {}
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            with contextlib.suppress(OSError):
+                stat = (folder / "stat").read_text().rpartition(")")[2].split()
+                parents[int(folder.name)] = int(stat[1])
+                words[int(folder.name)] = (folder / "cmdline").read_text().replace("\0", " ")
+    found = {}
+    for process in parents:
+        above = process
+        while above in parents and above != ancestor:
+            above = parents[above]
+        if above == ancestor != process:
+            found[process] = words[process]
+    return found
+
+
+def workers(driver: int) -> list[int]:
+    """Processes that do trials."""
+    return [
+        process
+        for process, words in processes_under(driver).items()
+        if "multiprocessing.spawn" in words or "ray::_do" in words
+    ]
+
+
+def until(holds: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + WAIT_S
+    while not holds():
+        assert time.monotonic() < end, f"not within {WAIT_S:.0f} s: {what}"
+        time.sleep(0.02)
+
+
+@contextlib.contextmanager
+def started(script: Path, words: list[str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    environ = {**os.environ, "RAY_ADDRESS": ""}
+    with log.open("ab") as output:
+        driver = subprocess.Popen(
+            [script, *words], stdout=output, stderr=output, env=environ, cwd=log.parent
+        )
+    try:
+        yield driver
+    finally:
+        driver.kill()
+        driver.wait()
+
+
+def lines(ledger: Path) -> int:
+    return len(ledger.read_bytes().splitlines()) - 1 if ledger.exists() else 0
+
+
+@pytest.mark.parametrize("engine", ENGINES_HERE)
+def test_a_study_survives_a_killed_worker_and_a_killed_driver(
+    engine: str, root: Path, tmp_path: Path, script: Path, reference: Ran
+) -> None:
+    (tmp_path / "study.yaml").write_text(
+        f"project: {root / 'compress.yaml'}\n" + GRID.replace("model.pt", str(root / "model.pt"))
+    )
+    ledger, log = tmp_path / "out" / "ledger.jsonl", tmp_path / "log"
+    words = ["study", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out")]
+    words += ["--engine", engine, "--workers", "2"]
+    with started(script, words, log) as driver:
+        until(lambda: lines(ledger) >= 3 and workers(driver.pid), "trials in work")
+        before = lines(ledger)
+        os.kill(workers(driver.pid)[0], signal.SIGKILL)
+        until(lambda: lines(ledger) >= before + 3, "trials after a worker was killed")
+        assert driver.poll() is None, log.read_text()
+        below = list(processes_under(driver.pid))
+        driver.kill()
+        driver.wait()
+        kept = lines(ledger)
+        assert 6 <= kept < TRIALS
+    until(lambda: not any(working(process) for process in below), "workers end with the driver")
+    with started(script, words, log) as driver:
+        assert driver.wait(timeout=WAIT_S) == 0, log.read_text()
+    records = TrialLedger(path=ledger).read()
+    assert found(records) == found(dict(reference.records))
+    every = [json.loads(line)["trial"] for line in ledger.read_bytes().splitlines()[1:]]
+    assert sorted(every) == sorted(set(every))
+    report = json.loads((tmp_path / "out" / "study.json").read_text())
+    assert report["trials"]["done"] == TRIALS
+
+
+def working(process: int) -> bool:
+    """Whether it still does trials; Ray's own agents stay a while longer."""
+    try:
+        words = Path(f"/proc/{process}/cmdline").read_text()
+    except OSError:
+        return False
+    return "multiprocessing" in words or "ray::_do" in words
