@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from compressor.render import binding, headline, reasons
-from compressor.report import accepted_step, deciding_steps
+from compressor.report import accepted_step, deciding_steps, slow_step
 from compressor.report_schema import CellReport, Report, StepReport
 from gates import Outcome
 
@@ -56,7 +56,7 @@ def command(annotation: Annotation) -> str:
 def _verdict(report: Report, steps: list[StepReport]) -> Annotation:
     """What binds the released candidate; or the first, where none is released."""
     bound = accepted_step(report) or next(iter(steps), None)
-    sentences = [binding(bound)] if bound else reasons(report)
+    sentences = [binding(bound)] if bound and slow_step(report) is None else reasons(report)
     if bound and report.ladder_end:
         others = "Larger ratios" if report.job == "compress" else "Other candidates"
         sentences.append(f"{others}: {report.ladder_end}")

@@ -5,8 +5,10 @@ adds to them. Those of the dense model lie beside the decoded images as well, by
 that they depend on, for every later run.
 """
 
+import functools
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -22,7 +24,13 @@ from compressor.runs import read_answers, write_answers
 from compressor.trial import GATE_BATCH, Trial
 from gates.answers import Answers
 from gates.looks import reading_order
-from gates.measure import Measured, Seconds, labelled_answers, unlabelled_answers
+from gates.measure import (
+    Measured,
+    Seconds,
+    labelled_answers,
+    segmented_answers,
+    unlabelled_answers,
+)
 from gates.shifts import definition
 from policies import Rule
 
@@ -51,8 +59,17 @@ class Reading:
     """Images, counted once for each draw, that the model was shown."""
 
 
-def judged_answers(trial: Trial, model: Model, rule: Rule, *, count: int) -> Reading:
+def judged_answers(
+    trial: Trial,
+    model: Model,
+    rule: Rule,
+    *,
+    count: int,
+    on_batch: Callable[[int], None] | None = None,
+) -> Reading:
     """What the model answers on the first ``count`` images of the rule.
+
+    ``on_batch`` is told, while they are measured, how many of the rule's images are answered.
 
     Raises:
         MeasureError: the answers cannot be counted.
@@ -61,7 +78,15 @@ def judged_answers(trial: Trial, model: Model, rule: Rule, *, count: int) -> Rea
     name = measurement_of(trial.policy, rule)
     place = trial.run.answers(model.sha256, name)
     kept = _cached(trial, model, rule) if model.cached else None
-    return _read(trial, model, rule, images=trial.judged(rule), places=(place, kept), count=count)
+    return _read(
+        trial,
+        model,
+        rule,
+        images=trial.judged(rule),
+        places=(place, kept),
+        count=count,
+        on_batch=on_batch,
+    )
 
 
 def rehearsed_answers(
@@ -85,6 +110,7 @@ def _read(
     images: ImageSet | UnlabelledSet,
     places: tuple[Path, Path | None],
     count: int,
+    on_batch: Callable[[int], None] | None = None,
 ) -> Reading:
     place, kept = places
     order = reading_order(images.ids, seed=trial.seed)
@@ -100,7 +126,8 @@ def _read(
         write_answers(place, known)
         return Reading(answers=known)
     done = 0 if known is None else len(known)
-    new = _measured(trial, model, rule, images, rows=order[done:wanted])
+    told = None if on_batch is None else lambda rows: on_batch(done + rows)
+    new = _measured(trial, model, rule, images, rows=order[done:wanted], on_batch=told)
     answers = new.answers if known is None else np.concatenate([known, new.answers])
     for file in (place, kept):
         if file is not None:
@@ -115,11 +142,17 @@ def _measured(
     images: ImageSet | UnlabelledSet,
     *,
     rows: NDArray[np.int64],
+    on_batch: Callable[[int], None] | None,
 ) -> Measured:
     predict = trial.open(model.file)
     if isinstance(images, UnlabelledSet):
-        return unlabelled_answers(predict, images.images, rows=rows, batch_size=GATE_BATCH)
-    return labelled_answers(
+        return unlabelled_answers(
+            predict, images.images, rows=rows, batch_size=GATE_BATCH, on_batch=on_batch
+        )
+    measured = labelled_answers
+    if images.segmented:
+        measured = functools.partial(segmented_answers, classes=len(trial.classes))
+    return measured(
         predict,
         images,
         rows=rows,
@@ -127,6 +160,7 @@ def _measured(
         seed=trial.seed,
         profile=trial.policy.profile,
         batch_size=GATE_BATCH,
+        on_batch=on_batch,
     )
 
 

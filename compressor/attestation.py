@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from compressor.render import guarantee, headline
-from compressor.report import accepted_step
+from compressor.report import accepted_step, slow_step
 from compressor.report_schema import CellReport, Report, StepReport
 
 Digests = Mapping[str, str]
@@ -28,6 +28,7 @@ _METRICS: Final = {
     "top-5 drop": ("top-5 accuracy", "drop in top-5 accuracy"),
     "Brier growth": ("half the Brier score", "growth of half the Brier score"),
     "flip rate": ("accuracy", "flip rate"),
+    "pixel drop": ("pixel accuracy", "drop in pixel accuracy"),
 }
 """Of a statistic: what a model has, and what it lost."""
 
@@ -40,8 +41,9 @@ def sums(digests: Digests) -> bytes:
 def statement(report: Report, digests: Digests) -> bytes:
     """What the gate found, of which files; ``digests`` has plan.lock, dense.onnx and SHA256SUMS.
 
-    The tests are the shifts of the candidate that decided: the released one, else the first. One
-    that is waived, or only reported, and did not pass is a warning, for it decides nothing.
+    The tests are the shifts of the candidate that decided: the released one, else the one that is
+    not fast enough, else the first. One that is waived, or only reported, and did not pass is a
+    warning, for it decides nothing.
     """
     step = deciding(report)
     subjects = [_resource("dense.onnx", digests["dense.onnx"])]
@@ -59,7 +61,7 @@ def statement(report: Report, digests: Digests) -> bytes:
                     _resource("policy.json", report.policy_digest),
                     _resource("plan.lock", digests["plan.lock"]),
                 ],
-                **_tests(step),
+                **_tests(report, step),
                 # An extension field: what the result was computed from.
                 "compressRun": {
                     "job": report.job,
@@ -71,6 +73,7 @@ def statement(report: Report, digests: Digests) -> bytes:
                     "reuse": report.reuse and report.reuse.model_dump(mode="json"),
                     "candidate": None if step is None else step.name,
                     "ratio": None if step is None else step.ratio,
+                    "precision": None if step is None else step.precision,
                     "notMeasured": [] if step is None else step.not_measured,
                     "waivers": [waiver.model_dump(mode="json") for waiver in report.waivers],
                     "files": _resource(SUMS, digests[SUMS]),
@@ -107,20 +110,23 @@ def bill_of_materials(report: Report, *, dense: str) -> bytes | None:
 
 def deciding(report: Report) -> StepReport | None:
     """The step that the verdict is about: the released one, else the first; None without."""
-    return accepted_step(report) or next(iter(report.steps), None)
+    return accepted_step(report) or slow_step(report) or next(iter(report.steps), None)
 
 
 def _resource(name: str, sha256: str) -> dict[str, object]:
     return {"name": name, "digest": {"sha256": sha256}}
 
 
-def _tests(step: StepReport | None) -> dict[str, list[str]]:
+def _tests(report: Report, step: StepReport | None) -> dict[str, list[str]]:
     tests: dict[str, list[str]] = {"passedTests": [], "warnedTests": [], "failedTests": []}
     for cell in step.cells if step else ():
         kind = _TESTS[cell.outcome]
         if kind == "failedTests" and (cell.waived or not cell.enforced):
             kind = "warnedTests"
         tests[kind].append(cell.shift)
+    asked = report.min_speedup
+    if asked is not None and asked.outcome is not None:
+        tests[_TESTS[asked.outcome]].append("min_speedup")
     return tests
 
 

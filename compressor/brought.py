@@ -162,7 +162,7 @@ def _read_torch(
     generator = torch.Generator().manual_seed(project.seed)
     images = torch.randn(_PARITY_IMAGES, *project.input.size, generator=generator)
     try:
-        network = plain(loaded.module, images).model.eval()
+        network = plain(loaded.module, images, output=project.model.output).model.eval()
     except TraceError as error:
         raise ModelError(f"{name}: {error}") from error
     content = serialise(network, images, metadata={"source": loaded.sha256})

@@ -6,9 +6,8 @@ Exit codes: 0 accepted, 1 internal error, 2 usage, policy, config or data error,
 
 import errno
 import os
-import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -16,13 +15,19 @@ from typing import Final
 
 import click
 
+from compressor.cli_bench import bench, lint
+from compressor.cli_demo import demo
+from compressor.cli_doctor import doctor
+from compressor.cli_export import export
 from compressor.cli_gate import gate
-from compressor.cli_job import INTERRUPTED, carry_out, log, project_file, settled_policy
+from compressor.cli_job import INTERRUPTED, log, run_job
 from compressor.cli_ledger import ledger
 from compressor.cli_plan import plan
 from compressor.cli_policy import policy
 from compressor.cli_prune import prune
+from compressor.cli_report import report
 from compressor.cli_shifts import shifts
+from compressor.cli_study import study
 from compressor.cli_verify import verify
 
 UNUSABLE_INPUT: Final = 2
@@ -57,10 +62,16 @@ def main() -> None:
     compress plan MODEL --policy P            what the images can certify, before any compute
     compress prune MODEL --ratio 0.5          one smaller model, retrained; nothing is judged
     compress demo                             the same on a drawn data set, from nothing
+    compress study FILE                       what is lost, by method, ratio, seed, distribution
     compress policy list                      the built-in policies
     compress shifts list                      the shifts that policies name
     compress verify RUN                       check a finished run and its verdict again
+    compress report RUN [OTHER]               its page, report.html, drawn anew; or two compared
     compress ledger show                      how often the gate's images were used
+    compress export RUN --to FILE             the file of an accepted run, verified and copied
+    compress bench A.onnx B.onnx              how fast files are, paired, with intervals
+    compress lint A.onnx                      what keeps a file from being fast
+    compress doctor                           what this machine can run networks on
 
     Everything that the job needs beyond the model and the policy is in compress.yaml, in this
     folder or one above it.
@@ -79,6 +90,16 @@ def main() -> None:
 @click.option(
     "--trust-class", "trusted", multiple=True, metavar="CLASS", help="Allow pkg.mod.Class to load."
 )
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8", "auto"]),
+    help="Of the released file; auto: the fastest that the policy accepts.",
+)
+@click.option(
+    "--target-latency",
+    metavar="MS@BATCH",
+    help="As 2.0ms@batch=8: judge the smallest ratio whose file is that fast.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def run(
     *,
@@ -89,86 +110,45 @@ def run(
     folder: Path | None,
     settings: tuple[str, ...],
     trusted: tuple[str, ...],
+    precision: str | None,
+    target_latency: str | None,
     as_json: bool,
 ) -> None:
     """Prune MODEL as far as POLICY allows and export it ("compress MODEL" for short)."""
-    code = _run(
-        model, policy, waivers=waivers, project=project, folder=folder, settings=settings,
-        trusted=trusted,
+    code = run_job(
+        model, policy, waivers=waivers, project=project, folder=folder, trusted=trusted,
+        settings=(*settings, *_shorthands(precision, target_latency)),
         as_json=as_json, environ=os.environ,
     )  # fmt: skip
     sys.exit(code)
 
 
-@main.command()
-@click.option("--policy", "policies", multiple=True, help="Default: standard, safety-critical.")
-@click.option(
-    "--folder", type=click.Path(path_type=Path), default=Path("compress-demo"), show_default=True
-)
-def demo(*, policies: tuple[str, ...], folder: Path) -> None:
-    """Draw a data set, train a small network, and run the main job on them."""
-    from compressor.demo.job import prepare  # noqa: PLC0415 # loads torch
-    from compressor.terminal import Terminal  # noqa: PLC0415
-
-    with Terminal() as watch:
-        prepare(folder, watch=watch)
-    codes = []
-    for name in policies or ("standard", "safety-critical"):
-        typed = f"cd {folder} && compress model.pt --policy {name}"
-        click.echo(f"\n$ {typed}", err=True)
-        code = _run(
-            folder / "model.pt", name, waivers=None, project=folder / "compress.yaml", folder=None,
-            settings=(), trusted=(), as_json=False, environ={},  # two verdicts have no outputs
-        )  # fmt: skip
-        codes.append(code)
-    sys.exit(codes[0])
+def _shorthands(precision: str | None, target: str | None) -> Iterator[str]:
+    """What options of their own say, as settings of the project."""
+    if precision is not None:
+        yield f"export.precision={precision}"
+    if target is not None:
+        yield f"search.target_latency={target}"
+        # Shares of the layers' measured times, for the batch that is asked about.
+        yield "search.of=latency"
+        if batch := target.partition("@batch=")[2]:
+            yield f"search.latency_batch={batch}"
 
 
+main.add_command(demo)
+main.add_command(bench)
+main.add_command(doctor)
+main.add_command(export)
 main.add_command(gate)
 main.add_command(ledger)
+main.add_command(lint)
 main.add_command(plan)
 main.add_command(policy)
 main.add_command(prune)
+main.add_command(report)
 main.add_command(shifts)
+main.add_command(study)
 main.add_command(verify)
-
-
-def _run(
-    model: Path,
-    policy_name: str,
-    *,
-    waivers: Path | None,
-    project: Path | None,
-    folder: Path | None,
-    settings: Sequence[str],
-    trusted: tuple[str, ...],
-    as_json: bool,
-    environ: Mapping[str, str],
-) -> int:
-    from compressor.config import load_project, override  # noqa: PLC0415
-
-    found = settled_policy(policy_name, waivers)
-    file, root = project_file(project)
-    settled = load_project(file) if file else None
-    if settled is None or settings:
-        settled = override(settled, settings, folder=root)
-
-    from compressor.inputs import Job  # noqa: PLC0415 # loads torch
-    from compressor.pipeline import compress  # noqa: PLC0415
-
-    run_folder = folder or root / "runs" / f"{model.stem}-{found.name}"
-    job = Job(
-        model=model,
-        policy=found,
-        project=settled,
-        root=root,
-        run=run_folder,
-        trusted=trusted,
-        command=shlex.join(["compress", *sys.argv[1:]]),
-    )
-    return carry_out(
-        lambda watch: compress(job, watch), run_folder, as_json=as_json, environ=environ
-    )
 
 
 @contextmanager
@@ -215,8 +195,11 @@ def _exit_codes() -> dict[type[Exception], int]:
     from compressor.pruning.tracing import TraceError  # noqa: PLC0415
     from compressor.runs import RunError  # noqa: PLC0415
     from compressor.sheet import SheetError  # noqa: PLC0415
+    from compressor.study.crew import EngineError  # noqa: PLC0415
+    from compressor.study.trial_ledger import StudyLedgerError  # noqa: PLC0415
     from compressor.training.recipe import TrainingError  # noqa: PLC0415
     from compressor.uses import ExhaustedError  # noqa: PLC0415
+    from exporters.intake import IncomparableError  # noqa: PLC0415
     from exporters.latency import LatencyError  # noqa: PLC0415
     from exporters.network_file import SignatureError  # noqa: PLC0415
     from exporters.onnx import ExportError  # noqa: PLC0415
@@ -235,9 +218,12 @@ def _exit_codes() -> dict[type[Exception], int]:
         **dict.fromkeys(
             (
                 *inputs,
+                EngineError,
+                IncomparableError,
                 LedgerError,
                 SheetError,
                 ShiftError,
+                StudyLedgerError,
                 TrainingError,
                 UnreachableRatioError,
                 UnscorableError,

@@ -1,7 +1,8 @@
 """What the commands that end in a report have in common: policy, project, and how they end."""
 
+import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -35,6 +36,45 @@ def project_file(given: Path | None) -> tuple[Path | None, Path]:
 
     file = given or find_project(Path.cwd())
     return file, file.resolve().parent if file else Path.cwd()
+
+
+def run_job(
+    model: Path,
+    policy_name: str,
+    *,
+    waivers: Path | None,
+    project: Path | None,
+    folder: Path | None,
+    settings: Sequence[str],
+    trusted: tuple[str, ...],
+    as_json: bool,
+    environ: Mapping[str, str],
+) -> int:
+    """Prune, judge and release a model, print its report; the exit code."""
+    from compressor.config import load_project, override  # noqa: PLC0415
+
+    found = settled_policy(policy_name, waivers)
+    file, root = project_file(project)
+    settled = load_project(file) if file else None
+    if settled is None or settings:
+        settled = override(settled, settings, folder=root)
+
+    from compressor.inputs import Job  # noqa: PLC0415 # loads torch
+    from compressor.pipeline import compress  # noqa: PLC0415
+
+    run_folder = folder or root / "runs" / f"{model.stem}-{found.name}"
+    job = Job(
+        model=model,
+        policy=found,
+        project=settled,
+        root=root,
+        run=run_folder,
+        trusted=trusted,
+        command=shlex.join(["compress", *sys.argv[1:]]),
+    )
+    return carry_out(
+        lambda watch: compress(job, watch), run_folder, as_json=as_json, environ=environ
+    )
 
 
 def carry_out(

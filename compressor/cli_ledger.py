@@ -1,6 +1,8 @@
 """The commands about the record of uses of gate images. They import no framework."""
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +18,8 @@ def ledger() -> None:
 
 @ledger.command("show")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
-def ledger_show(*, file: Path | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def ledger_show(*, file: Path | None, as_json: bool) -> None:
     """Every recorded use of gate images, and whether a line was changed since it was written.
 
     FILE is the ledger; without it, that of the project in this folder or one above it. Exit code
@@ -39,6 +42,9 @@ def ledger_show(*, file: Path | None) -> None:
             err=True,
         )
         sys.exit(UNUSABLE)
+    if as_json:
+        click.echo(json.dumps([asdict(line) for line in lines], indent=2))
+        return
     click.echo(ledger_list(lines))
     click.echo(f"\n{path}: no line was changed or moved; the last is {lines[-1].digest}")
 

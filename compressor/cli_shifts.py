@@ -1,5 +1,6 @@
 """The commands about shifts. Heavy imports wait until a command needs them."""
 
+import json
 from pathlib import Path
 
 import click
@@ -15,10 +16,14 @@ def shifts() -> None:
     "--profile", default="cifar-10-c", show_default=True, help="The table whose numbers are shown."
 )
 @click.option("--severity", type=int, metavar="1-5", help="One severity only.")
-def shifts_list(*, profile: str, severity: int | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def shifts_list(*, profile: str, severity: int | None, as_json: bool) -> None:
     """Every shift, its parameters at each severity, and what is not installed."""
-    from compressor.shift_list import shift_list  # noqa: PLC0415 # loads torch
+    from compressor.shift_list import shift_list, shift_records  # noqa: PLC0415 # loads torch
 
+    if as_json:
+        click.echo(json.dumps(shift_records(profile=profile, severity=severity), indent=2))
+        return
     click.echo(shift_list(profile=profile, severity=severity))
 
 

@@ -1,6 +1,8 @@
 """The command that checks a finished run. It imports no framework, whatever comes of it."""
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +16,8 @@ DOES_NOT_HOLD: Final = 3
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--policy", help="The policy that the run must have been judged under.")
-def verify(*, run: Path, policy: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def verify(*, run: Path, policy: str | None, as_json: bool) -> None:
     """Recompute the verdict of a finished RUN and check the digests of all its files.
 
     Exit code 0: everything holds, whatever the verdict was. 3: something does not; every file is
@@ -32,10 +35,15 @@ def verify(*, run: Path, policy: str | None) -> None:
     except OSError as error:
         click.echo(f"compress: cannot read {error.filename}: {error.strerror}", err=True)
         sys.exit(NO_RUN)
+    if as_json:
+        click.echo(json.dumps({"holds": not result.findings, **asdict(result)}, indent=2))
+        sys.exit(DOES_NOT_HOLD if result.findings else HOLDS)
     if result.headline:
         click.echo(result.headline)
     for finding in result.findings:
         click.echo(f"{finding.file}: {finding.what}")
+    if result.not_drawn:
+        click.echo(f"report.html was not drawn again: {result.not_drawn}")
     if result.not_covered:
         click.echo(f"not covered: {', '.join(result.not_covered)}")
     if result.findings:

@@ -9,14 +9,12 @@ import yaml
 from pydantic import BaseModel
 
 from compressor.config_prune import PruneData, PruneProject
-from compressor.config_schema import (
+from compressor.config_schema import Data, GateData, GateProject, Project
+from compressor.config_sources import (
     ArchiveSource,
-    Data,
     FactorySource,
     FolderSource,
-    GateData,
-    GateProject,
-    Project,
+    MaskedSource,
     Source,
     TorchvisionSource,
 )
@@ -29,6 +27,7 @@ __all__ = [
     "FactorySource",
     "FolderSource",
     "GateProject",
+    "MaskedSource",
     "Project",
     "PruneProject",
     "Source",
@@ -214,6 +213,11 @@ def _at(folder: Path, source: Source) -> Source:
     match source:
         case FolderSource():
             return FolderSource(folder=folder / source.folder.expanduser())
+        case MaskedSource():
+            return MaskedSource(
+                images=folder / source.images.expanduser(),
+                masks=folder / source.masks.expanduser(),
+            )
         case ArchiveSource():
             return ArchiveSource(npz=folder / source.npz.expanduser())
         case TorchvisionSource():

@@ -4,7 +4,10 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from compressor.config_export import Export
 from compressor.config_schema import (
+    Classes,
+    ExportField,
     Input,
     Latency,
     LatencyField,
@@ -15,11 +18,11 @@ from compressor.config_schema import (
     RetrainField,
     SearchField,
     Seed,
-    Source,
     Tune,
     TuneSplit,
 )
 from compressor.config_search import Search
+from compressor.config_sources import Source
 
 _STRICT: Final = ConfigDict(frozen=True, strict=True, extra="forbid", allow_inf_nan=False)
 
@@ -29,6 +32,7 @@ class PruneData(BaseModel):
 
     model_config = _STRICT
 
+    classes: Classes = None
     train: Source | None = Field(
         default=None,
         description="for retraining, for BatchNorm statistics and for importances that look at "
@@ -49,5 +53,6 @@ class PruneProject(BaseModel):
     data: Annotated[PruneData, Field(description="where the images are")] = PruneData()
     retrain: RetrainField = Retrain()
     search: SearchField = Search()
+    export: ExportField = Export()
     latency: LatencyField = Latency()
     seed: Seed = 0

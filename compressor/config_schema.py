@@ -1,31 +1,15 @@
 """What compress.yaml may say: every field with its meaning, its unit and its default."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    Discriminator,
-    Field,
-    JsonValue,
-    Tag,
-    model_validator,
-)
+from pydantic import Field, JsonValue, model_validator
 
+from compressor.config_export import Export
 from compressor.config_fields import Real
 from compressor.config_fields import Record as _Record
 from compressor.config_search import Search
-
-
-def _names_function(value: str) -> str:
-    module, colon, function = value.partition(":")
-    if not (colon and function.isidentifier() and all(map(str.isidentifier, module.split(".")))):
-        raise ValueError(f"{value!r} is not 'module:function', as in my_pkg.nets:resnet20")
-    return value
-
-
-Spec = Annotated[str, AfterValidator(_names_function)]
+from compressor.config_sources import Source, Spec
 
 
 class Model(_Record):
@@ -41,6 +25,12 @@ class Model(_Record):
         default=(),
         description="'package.module.Class' that a whole pickled module may use besides the layers "
         "of torch and torchvision",
+    )
+    output: str | None = Field(
+        default=None,
+        min_length=1,
+        description="which of the tensors that the network returns is its answer, by its key, the "
+        "name of its field or its number; left out, the only one, or that under 'out' or 'logits'",
     )
 
 
@@ -66,71 +56,6 @@ class Input(_Record):
         return self
 
 
-class FolderSource(_Record):
-    """Image files, one folder a class."""
-
-    folder: Path = Field(description="holds one folder a class; relative to compress.yaml")
-
-
-class ArchiveSource(_Record):
-    """Arrays in a numpy archive."""
-
-    npz: Path = Field(
-        description="images uint8 [n h w c] or [n c h w], labels int [n], and perhaps classes [k]; "
-        "relative to compress.yaml"
-    )
-
-
-class TorchvisionSource(_Record):
-    """A data set that torchvision knows, already on the disk."""
-
-    torchvision: Literal[
-        "CIFAR10", "CIFAR100", "FashionMNIST", "Flowers102", "Food101", "GTSRB", "KMNIST", "MNIST",
-        "STL10", "SVHN",
-    ] = Field(description="its class in torchvision.datasets; never downloaded")  # fmt: skip
-    root: Path = Field(description="folder that holds it; relative to compress.yaml")
-    split: Literal["train", "test"] = Field(description="which of its parts")
-
-
-class FactorySource(_Record):
-    """A data set that the user's own code makes."""
-
-    factory: Spec = Field(
-        description="'module:function' that returns a map-style data set of (image, class index)"
-    )
-    kwargs: dict[str, JsonValue] = Field(default={}, description="arguments of the factory")
-
-
-# The key that tells each kind, and the tag of the kind. A tag is no key of the file, so that the
-# key paths in error messages can leave it out.
-_KINDS: Final = {
-    "folder": "FolderSource",
-    "npz": "ArchiveSource",
-    "torchvision": "TorchvisionSource",
-    "factory": "FactorySource",
-}
-
-
-def _kind(value: object) -> str | None:
-    if not isinstance(value, Mapping):
-        return type(value).__name__
-    kinds = [kind for key, kind in _KINDS.items() if key in value]
-    return kinds[0] if len(kinds) == 1 else None
-
-
-Source = Annotated[
-    Annotated[FolderSource, Tag("FolderSource")]
-    | Annotated[ArchiveSource, Tag("ArchiveSource")]
-    | Annotated[TorchvisionSource, Tag("TorchvisionSource")]
-    | Annotated[FactorySource, Tag("FactorySource")],
-    Discriminator(
-        _kind,
-        custom_error_type="source",
-        custom_error_message="a source has exactly one of folder, npz, torchvision and factory",
-    ),
-]
-
-
 class Tune(_Record):
     """Images held back from training, to choose ratios and to stop retraining."""
 
@@ -153,9 +78,20 @@ Ledger = Annotated[
 ]
 
 
+Classes = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...] | None,
+    Field(
+        min_length=1,
+        description="names of the classes in the order of the network's outputs; for masks, which "
+        "hold numbers. Sources that name their own classes must name the same",
+    ),
+]
+
+
 class Data(_Record):
     """Where the images are."""
 
+    classes: Classes = None
     train: Source = Field(description="for retraining and for choosing")
     tune: TuneSplit = Tune()
     gate: GateSource
@@ -165,6 +101,7 @@ class Data(_Record):
 class GateData(_Record):
     """Where the images are, when nothing is pruned."""
 
+    classes: Classes = None
     train: Source | None = Field(
         default=None,
         description="what the models were trained on: for choosing what to look at first, and to "
@@ -250,14 +187,17 @@ class Latency(_Record):
         default=(1, 32), min_length=1, description="images per call, one measurement each"
     )
     seconds: Real = Field(default=20.0, gt=0, description="time per measurement")
-    provider: Literal["auto", "cpu", "cuda"] = Field(
-        default="auto", description="where: auto is the fastest that works here"
+    provider: Literal["auto", "cpu", "cuda", "tensorrt"] = Field(
+        default="auto",
+        description="where: auto is cuda if it works here and else cpu, others are refused where "
+        "they do not work; compress doctor tells",
     )
 
 
 ModelField = Annotated[Model, Field(description="how a file becomes a network")]
 RetrainField = Annotated[Retrain, Field(description="how a pruned network is retrained")]
 SearchField = Annotated[Search, Field(description="which candidates are made")]
+ExportField = Annotated[Export, Field(description="in which form files are judged and released")]
 LatencyField = Annotated[Latency, Field(description="how speed is measured")]
 Seed = Annotated[int, Field(ge=0, description="of every random choice")]
 
@@ -270,6 +210,7 @@ class Project(_Record):
     data: Data = Field(description="where the images are")
     retrain: RetrainField = Retrain()
     search: SearchField = Search()
+    export: ExportField = Export()
     latency: LatencyField = Latency()
     seed: Seed = 0
 
@@ -284,5 +225,6 @@ class GateProject(_Record):
     data: GateData = Field(description="where the images are")
     retrain: RetrainField = Retrain()
     search: SearchField = Search()
+    export: ExportField = Export()
     latency: LatencyField = Latency()
     seed: Seed = 0

@@ -41,6 +41,8 @@ class Search(Record):
     ratios: tuple[Annotated[Share, Field(gt=0, lt=1)], ...] = Field(
         default=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
         min_length=1,
+        # A list, as files give it: after a look at the whole section pydantic wants a tuple else.
+        strict=False,
         description="shares to remove, as 0.6 or 60%, ascending; the gate goes on only while each "
         "is accepted",
     )

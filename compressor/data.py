@@ -2,21 +2,22 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Protocol
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
 
 from compressor.config import Source
-from compressor.data_sources import Listing, list_images
-from compressor.files import atomic_path, digest
+from compressor.data_sources import list_images
+from compressor.decoding import Told, decoded_pixels
+from compressor.files import digest
 from compressor.image_files import ImageFiles
-from compressor.pixels import DataError, Pixels, fit
-from compressor.threads import in_threads
+from compressor.labels import Labels, are_masks
+from compressor.listing import Listing
+from compressor.masks import Masks, decoded
+from compressor.pixels import DataError, Pixels, pixels_digest
 from compressor.wording import few
 
 __all__ = [
@@ -33,10 +34,6 @@ __all__ = [
     "unlabelled",
 ]
 
-# Part of every cache file's name, with Pillow's version; raise it when the same files would give
-# other pixels.
-_DECODER: Final = "pixels-1"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ImageSet:
@@ -44,8 +41,8 @@ class ImageSet:
 
     images: Pixels
     """[n c h w], channels first, before any normalisation; memory-mapped as loaded."""
-    labels: NDArray[np.int64]
-    """[n], positions in ``classes``."""
+    labels: Labels
+    """[n], positions in ``classes``; or masks of them [n h w], memory-mapped as loaded."""
     ids: NDArray[np.uint64]
     """[n], the first 8 bytes (little endian) of the sha256 of an image's pixels [c h w]."""
     names: tuple[str, ...]
@@ -53,6 +50,11 @@ class ImageSet:
     classes: tuple[str, ...]
     digest: str
     """Of classes, labels and ids, in their order."""
+
+    @property
+    def segmented(self) -> bool:
+        """Whether the labels are masks: a class for every pixel."""
+        return are_masks(self.labels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,7 +71,15 @@ class UnlabelledSet:
     """Of the ids, in their order."""
 
 
-def load_images(source: Source, *, size: tuple[int, int, int], cache: Path, root: Path) -> ImageSet:
+def load_images(
+    source: Source,
+    *,
+    size: tuple[int, int, int],
+    cache: Path,
+    root: Path,
+    classes: tuple[str, ...] | None = None,
+    told: Told | None = None,
+) -> ImageSet:
     """The images of ``source``, decoded into ``cache`` unless the same are there already.
 
     Images of another size are scaled until they just cover the size, bilinear with antialiasing,
@@ -80,6 +90,8 @@ def load_images(source: Source, *, size: tuple[int, int, int], cache: Path, root
         size: what the network takes: channels, height, width in pixels.
         cache: folder of decoded images; files in it are only ever added.
         root: the project's folder; importable while a factory makes its data set.
+        classes: their names, for masks that hold numbers; where the source has names, the same.
+        told: hears how many images are decoded, and of how many, while it takes its time.
 
     Raises:
         DataError: saying which file, class or image is unusable, and why.
@@ -87,27 +99,55 @@ def load_images(source: Source, *, size: tuple[int, int, int], cache: Path, root
     listing = list_images(source, size=size, root=root)
     if not listing.names:
         raise DataError(f"no images in the source {source!r}")
-    return labelled(listing, size=size, cache=cache)
+    return labelled(_named(listing, classes, source), size=size, cache=cache, told=told)
 
 
-def labelled(listing: Listing, *, size: tuple[int, int, int], cache: Path) -> ImageSet:
+def _named(listing: Listing, classes: tuple[str, ...] | None, source: Source) -> Listing:
+    """The listing with names of its classes.
+
+    Raises:
+        DataError: it has none and none are given, or has others than are given.
+    """
+    if listing.classes is None and classes is None:
+        raise DataError(
+            "masks hold numbers, and nobody says which classes they are; add to compress.yaml, in "
+            "the order of the network's outputs: data: {classes: [road, car, ...]}"
+        )
+    if classes is not None and listing.classes not in {None, classes}:
+        raise DataError(
+            f"data.classes are {few(classes)}, and the source {source!r} has {few(listing.classes)}"
+            "; name the same in the same order, or leave data.classes out"
+        )
+    return replace(listing, classes=classes or listing.classes)
+
+
+def labelled(
+    listing: Listing, *, size: tuple[int, int, int], cache: Path, told: Told | None = None
+) -> ImageSet:
     """The images of ``listing``, decoded as ``load_images`` says.
 
     Raises:
-        DataError: a label out of range, or an image that is unusable.
+        DataError: a label out of range, or an image or mask that is unusable.
     """
-    _check_labels(listing)
-    images, ids = _pixels(listing, size=size, cache=cache)
-    return _image_set(images, listing.labels, ids, names=listing.names, classes=listing.classes)
+    classes, labels = listing.classes or (), listing.labels
+    if isinstance(labels, Masks):
+        masks = decoded(labels, size=size[1:], classes=classes, cache=cache)
+        images, ids = decoded_pixels(listing, size=size, cache=cache, told=told)
+        return _image_set(images, masks, ids, names=listing.names, classes=classes)
+    _check_labels(labels, listing.names, count=len(classes))
+    images, ids = decoded_pixels(listing, size=size, cache=cache, told=told)
+    return _image_set(images, labels, ids, names=listing.names, classes=classes)
 
 
-def unlabelled(files: ImageFiles, *, size: tuple[int, int, int], cache: Path) -> UnlabelledSet:
+def unlabelled(
+    files: ImageFiles, *, size: tuple[int, int, int], cache: Path, told: Told | None = None
+) -> UnlabelledSet:
     """The images of ``files``, decoded as ``load_images`` says.
 
     Raises:
         DataError: an image is unusable.
     """
-    images, ids = _pixels(files, size=size, cache=cache)
+    images, ids = decoded_pixels(files, size=size, cache=cache, told=told)
     return UnlabelledSet(
         images=images, ids=ids, names=files.names, digest=digest(ids.astype("<u8").tobytes())
     )
@@ -190,80 +230,30 @@ def check_same_classes(train: ImageSet, gate: ImageSet) -> None:
 
 def _image_set(
     images: Pixels,
-    labels: NDArray[np.int64],
+    labels: Labels,
     ids: NDArray[np.uint64],
     *,
     names: tuple[str, ...],
     classes: tuple[str, ...],
 ) -> ImageSet:
-    content = (json.dumps(classes), labels.astype("<i8").tobytes(), ids.astype("<u8").tobytes())
+    if are_masks(labels):  # one by one: together they may not fit into memory
+        answers = b"".join(pixels_digest(mask) for mask in labels)
+    else:
+        answers = labels.astype("<i8").tobytes()
+    content = (json.dumps(classes), answers, ids.astype("<u8").tobytes())
     return ImageSet(
         images=images, labels=labels, ids=ids, names=names, classes=classes, digest=digest(*content)
     )
 
 
-def _check_labels(listing: Listing) -> None:
-    outside = np.flatnonzero((listing.labels < 0) | (listing.labels >= len(listing.classes)))
+def _check_labels(labels: NDArray[np.int64], names: Sequence[str], *, count: int) -> None:
+    outside = np.flatnonzero((labels < 0) | (labels >= count))
     if outside.size:
         first = int(outside[0])
         raise DataError(
-            f"{outside.size} labels are out of range: {listing.names[first]} has "
-            f"{listing.labels[first]}; labels count from 0, and there are {len(listing.classes)} "
-            "classes"
+            f"{outside.size} labels are out of range: {names[first]} has "
+            f"{labels[first]}; labels count from 0, and there are {count} classes"
         )
-
-
-class _Readable(Protocol):
-    """What a decoder must know of a source: a ``Listing`` or ``ImageFiles``."""
-
-    @property
-    def names(self) -> tuple[str, ...]: ...
-    @property
-    def digest(self) -> str: ...
-    @property
-    def read(self) -> Callable[[int], Pixels]: ...
-
-
-def _pixels(
-    source: _Readable, *, size: tuple[int, int, int], cache: Path
-) -> tuple[Pixels, NDArray[np.uint64]]:
-    """Pixels [n c h w], memory-mapped from ``cache``, and ids [n]; decoded if not there yet."""
-    key = digest(_DECODER, PIL.__version__, json.dumps(size), source.digest)[:32]
-    images_path, ids_path = cache / f"{key}.images.npy", cache / f"{key}.ids.npy"
-    # The ids are written last: where they are, the images are whole.
-    if not ids_path.exists():
-        ids = _decode(source, images_path, size=size)
-        with atomic_path(ids_path) as temporary, temporary.open("wb") as file:
-            np.save(file, ids)
-    try:
-        return np.load(images_path, mmap_mode="r"), np.load(ids_path)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(
-            f"the cache {cache} is damaged ({error}); delete it and try again"
-        ) from error
-
-
-def _decode(source: _Readable, path: Path, *, size: tuple[int, int, int]) -> NDArray[np.uint64]:
-    """Write the pixels of all images to ``path``; their ids."""
-    count = len(source.names)
-    ids = np.empty(count, dtype=np.uint64)
-    with atomic_path(path) as temporary:
-        images = np.lib.format.open_memmap(
-            temporary, mode="w+", dtype=np.uint8, shape=(count, *size)
-        )
-
-        def decode(chunk: range) -> None:
-            for index in chunk:
-                images[index] = fit(source.read(index), size, name=source.names[index])
-                ids[index] = _id(images[index])
-
-        in_threads(decode, count)
-        images.flush()
-    return ids
-
-
-def _id(pixels: Pixels) -> int:
-    return int.from_bytes(hashlib.sha256(pixels.tobytes()).digest()[:8], "little")
 
 
 def _draw(seed: int, image: int) -> int:

@@ -1,12 +1,9 @@
 """What a source of images holds, before its pixels are decoded."""
 
-import operator
-import threading
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,34 +13,16 @@ from compressor.config import (
     ArchiveSource,
     FactorySource,
     FolderSource,
+    MaskedSource,
     Source,
     TorchvisionSource,
 )
 from compressor.factories import FactoryError, call_factory
-from compressor.files import digest, sha256_of
-from compressor.image_files import class_folders, image_files, images_by_class
-from compressor.pixels import DataError, Pixels, pixels_digest, to_pixels
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listing:
-    """The images of a source: all but their pixels."""
-
-    classes: tuple[str, ...]
-    labels: NDArray[np.int64]
-    names: tuple[str, ...]
-    """For messages: the file's name, or the image's number."""
-    digest: str
-    """Of everything that decides the pixels and their order."""
-    read: Callable[[int], Pixels]
-    """Pixels [h w c] of the image with this number; may be called from several threads."""
-
-
-class _MapStyle(Protocol):
-    """A data set that torch's DataLoader would take."""
-
-    def __len__(self) -> int: ...
-    def __getitem__(self, index: int, /) -> object: ...
+from compressor.files import sha256_of
+from compressor.image_files import class_folders, image_files, images_below, images_by_class
+from compressor.listing import Listing, MapStyle, class_names, list_map_style, numbered
+from compressor.masks import Masks, mask_array, mask_files
+from compressor.pixels import DataError, Pixels
 
 
 def list_images(source: Source, *, size: tuple[int, int, int], root: Path) -> Listing:
@@ -57,6 +36,8 @@ def list_images(source: Source, *, size: tuple[int, int, int], root: Path) -> Li
             classes = class_folders(folder)
             labels = {name: label for label, name in enumerate(classes)}
             return list_folders(folder, labels, classes=classes, channels=size[0])
+        case MaskedSource(images=folder, masks=masks):
+            return _list_masked(folder, masks, channels=size[0])
         case ArchiveSource(npz=path):
             return _list_archive(path, size=size)
         case TorchvisionSource(torchvision=name, root=folder, split=split):
@@ -64,7 +45,7 @@ def list_images(source: Source, *, size: tuple[int, int, int], root: Path) -> Li
                 dataset = _TORCHVISION[name](folder, split)
             except (RuntimeError, OSError, ValueError) as error:
                 raise DataError(f"torchvision cannot open {name} in {folder}: {error}") from error
-            return _list_map_style(dataset, origin=f"torchvision's {name}", channels=size[0])
+            return list_map_style(dataset, origin=f"torchvision's {name}", channels=size[0])
         case FactorySource(factory=spec, kwargs=kwargs):
             try:
                 made = call_factory(spec, kwargs, root=root)
@@ -75,7 +56,7 @@ def list_images(source: Source, *, size: tuple[int, int, int], root: Path) -> Li
                     f"{spec} returns a {type(made).__name__}; it must return a map-style data set, "
                     "which has a length and gives (image, class index) for a number"
                 )
-            return _list_map_style(cast(_MapStyle, made), origin=spec, channels=size[0])
+            return list_map_style(cast(MapStyle, made), origin=spec, channels=size[0])
 
 
 def list_folders(
@@ -99,38 +80,62 @@ def list_folders(
     )
 
 
+def _list_masked(folder: Path, masks: Path, *, channels: int) -> Listing:
+    files = image_files(folder, images_below(folder), channels=channels)
+    return Listing(
+        classes=None,
+        labels=mask_files(masks, images=folder, names=files.names),
+        names=files.names,
+        digest=files.digest,
+        read=files.read,
+    )
+
+
 def _list_archive(path: Path, *, size: tuple[int, int, int]) -> Listing:
-    expected = "images uint8 [n h w c] or [n c h w], labels int [n], and perhaps classes str [k]"
+    expected = (
+        "images uint8 [n h w c] or [n c h w], labels int [n] or masks uint8 [n h w], and perhaps "
+        "classes str [k]"
+    )
     try:
         # Objects are pickles, and a pickle may run code; numpy refuses them by default.
         with path.open("rb") as file, np.load(file) as archive:
             arrays = {key: archive[key] for key in archive.files}
     except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise DataError(f"cannot read {path} as an npz ({error}); expected {expected}") from error
-    if absent := {"images", "labels"} - arrays.keys():
+    answers = [name for name in ("labels", "masks") if name in arrays]
+    if "images" not in arrays or len(answers) != 1:
+        absent = [name for name in ("images", "labels") if name not in arrays]
         raise DataError(
-            f"{path} has no {' and no '.join(sorted(absent))} (it has "
-            f"{', '.join(arrays) or 'nothing'}); expected {expected}"
+            f"{path} has {'no ' + ' and no '.join(absent) if absent else 'labels and masks'} (it "
+            f"has {', '.join(arrays) or 'nothing'}); expected {expected}"
         )
-    images, labels = arrays["images"], arrays["labels"]
+    images = arrays["images"]
     if images.dtype != np.uint8 or images.ndim != 4:
         raise DataError(
             f"images of {path} are {images.dtype} {list(images.shape)}; expected {expected}"
         )
-    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != images.shape[:1]:
-        raise DataError(
-            f"labels of {path} are {labels.dtype} {list(labels.shape)} for {len(images)} images; "
-            f"expected {expected}"
-        )
-    rows = _channels_last(images, size=size, path=path)
-    names = arrays.get("classes")
+    rows, names = _channels_last(images, size=size, path=path), arrays.get("classes")
+    labels: NDArray[np.int64] | Masks
+    if "masks" in arrays:
+        labels = mask_array(arrays["masks"], images=rows.shape, path=path)
+    else:
+        labels = _labels(arrays["labels"], count=len(images), path=path, expected=expected)
     return Listing(
-        classes=_classes(names, labels, origin=str(path)),
-        labels=labels.astype(np.int64),
-        names=_numbered(len(images)),
+        classes=class_names(names, labels, origin=str(path)),
+        labels=labels,
+        names=numbered(len(images)),
         digest=sha256_of(path),
         read=lambda index: rows[index],
     )
+
+
+def _labels(labels: NDArray[Any], *, count: int, path: Path, expected: str) -> NDArray[np.int64]:
+    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (count,):
+        raise DataError(
+            f"labels of {path} are {labels.dtype} {list(labels.shape)} for {count} images; "
+            f"expected {expected}"
+        )
+    return labels.astype(np.int64)
 
 
 def _channels_last(images: Pixels, *, size: tuple[int, int, int], path: Path) -> Pixels:
@@ -146,81 +151,15 @@ def _channels_last(images: Pixels, *, size: tuple[int, int, int], path: Path) ->
     )
 
 
-def _list_map_style(dataset: _MapStyle, *, origin: str, channels: int) -> Listing:
-    """Read every image once for its digest: only the data set's own code knows what it gives."""
-    lock = threading.Lock()  # few data sets are written for several threads
-
-    def item(index: int) -> tuple[Pixels, int]:
-        name = f"image {index} of {origin}"
-        with lock:
-            return _item(dataset, index, name=name, channels=channels)
-
-    digests, labels = [], []
-    for index in range(len(dataset)):
-        pixels, label = item(index)
-        digests.append(pixels_digest(pixels))
-        labels.append(label)
-
-    def read(index: int) -> Pixels:
-        pixels, _ = item(index)
-        if pixels_digest(pixels) != digests[index]:
-            raise DataError(
-                f"image {index} of {origin} differs when read twice; take out random transforms"
-            )
-        return pixels
-
-    all_labels = np.array(labels, dtype=np.int64)
-    return Listing(
-        classes=_classes(getattr(dataset, "classes", None), all_labels, origin=origin),
-        labels=all_labels,
-        names=_numbered(len(labels)),
-        digest=digest(*digests),
-        read=read,
-    )
-
-
-def _item(dataset: _MapStyle, index: int, *, name: str, channels: int) -> tuple[Pixels, int]:
-    try:
-        found = dataset[index]
-    # A data set is the user's own code and may raise anything. It is told as an error in the data,
-    # with the image's name, and chained; KeyboardInterrupt and SystemExit pass.
-    except Exception as error:
-        raise DataError(f"cannot read {name}: {type(error).__name__}: {error}") from error
-    if not (isinstance(found, tuple | list) and len(found) == 2):
-        raise DataError(f"{name} is a {type(found).__name__}, not a pair (image, class index)")
-    image, label = found
-    try:
-        number = operator.index(label)
-    except TypeError as error:
-        raise DataError(f"the label of {name} is {label!r}, not a class index (int)") from error
-    return to_pixels(image, name=name, channels=channels), number
-
-
-def _classes(names: object, labels: NDArray[np.integer], *, origin: str) -> tuple[str, ...]:
-    """``names`` as text; without names the classes are numbered up to the largest label."""
-    if names is None:
-        count = int(labels.max(initial=-1)) + 1
-        return tuple(map(str, range(count)))
-    if not isinstance(names, Sequence | np.ndarray) or isinstance(names, str):
-        raise DataError(
-            f"the classes of {origin} are a {type(names).__name__}, not a list of names"
-        )
-    return tuple(map(str, names))
-
-
-def _numbered(count: int) -> tuple[str, ...]:
-    return tuple(f"image {index}" for index in range(count))
-
-
-def _by_flag(kind: Callable[..., _MapStyle]) -> Callable[[Path, str], _MapStyle]:
+def _by_flag(kind: Callable[..., MapStyle]) -> Callable[[Path, str], MapStyle]:
     return lambda root, split: kind(root, train=split == "train", download=False)
 
 
-def _by_split(kind: Callable[..., _MapStyle]) -> Callable[[Path, str], _MapStyle]:
+def _by_split(kind: Callable[..., MapStyle]) -> Callable[[Path, str], MapStyle]:
     return lambda root, split: kind(root, split=split, download=False)
 
 
-_TORCHVISION: Final[Mapping[str, Callable[[Path, str], _MapStyle]]] = {
+_TORCHVISION: Final[Mapping[str, Callable[[Path, str], MapStyle]]] = {
     "CIFAR10": _by_flag(datasets.CIFAR10),
     "CIFAR100": _by_flag(datasets.CIFAR100),
     "FashionMNIST": _by_flag(datasets.FashionMNIST),

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, RootModel
 
 from compressor.data import DataError, ImageSet, UnlabelledSet, labelled, unlabelled
 from compressor.data_sources import list_folders
+from compressor.decoding import Told
 from compressor.image_files import class_folders, image_files, images_below
 from compressor.wording import few
 from policies import FolderRule
@@ -25,6 +26,7 @@ def load_field(
     size: tuple[int, int, int],
     cache: Path,
     root: Path,
+    told: Told | None = None,
 ) -> ImageSet | UnlabelledSet:
     """The images of a rule's folder, decoded into ``cache`` and sized as all images are.
 
@@ -34,6 +36,7 @@ def load_field(
         size: what the network takes: channels, height, width in pixels.
         cache: folder of decoded images.
         root: the project's folder.
+        told: hears how many images are decoded, and of how many.
 
     Raises:
         DataError: naming the rule, and the folder, file or class that is unusable.
@@ -42,10 +45,10 @@ def load_field(
     try:
         if rule.labels == "none":
             files = image_files(folder, images_below(folder), channels=size[0])
-            return unlabelled(files, size=size, cache=cache)
+            return unlabelled(files, size=size, cache=cache, told=told)
         labels = _labels(rule, folder, classes=classes, root=root)
         listing = list_folders(folder, labels, classes=classes, channels=size[0])
-        return labelled(listing, size=size, cache=cache)
+        return labelled(listing, size=size, cache=cache, told=told)
     except DataError as error:
         raise DataError(f"rule {rule.id}: {error}") from error
 

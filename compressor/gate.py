@@ -6,7 +6,8 @@ that is shown to violate a tolerance is measured no further: its fate is known. 
 correction; ``gates.verdict`` says why.
 """
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -42,6 +43,8 @@ class Subject:
     """Share of parameters asked to be removed; None where nobody here pruned it."""
     file: Path
     sha256: str
+    chain: str | None = None
+    """Which of several sequences it is in; None where there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +81,7 @@ class Observed:
 def observe(
     trial: Trial, subject: Subject, *, before: Sequence[Evidence], watch: Watch
 ) -> Observed:
-    """Evidence of one candidate, saved after that of the candidates ``before``.
+    """Evidence of one candidate, saved with that of the candidates ``before``.
 
     What an earlier invocation found is taken over if it is about these very files and images.
 
@@ -91,17 +94,22 @@ def observe(
     saved = {_key(item): item for item in read_evidence(trial.run)}
     order, spent = _hardest_first(trial, models)
     found: dict[str, Evidence] = {}
-    for index, rule in enumerate(order):
-        watch.progress(task, index, len(rules), rule.id)
+    images = {rule.id: len(trial.judged(rule).ids) for rule in rules}
+    done, total = 0, sum(images.values())
+    for rule in order:
+        watch.progress(task, done, total, rule.id)
+        told = functools.partial(_tell, watch, task, rule, before=done, total=total)
+        done += images[rule.id]
         item = saved.get((*_identity(trial, subject, models[0], rule), rule.id))
         if item is None:
-            item, more = _measured(trial, subject, rule, models=models)
+            item, more = _measured(trial, subject, rule, models=models, told=told)
             spent += more
         found[rule.id] = item
-        write_evidence(trial.run, [*before, *_ordered(trial.policy, found)])
+        seen = [*before, *_ordered(trial.policy, found)]
+        write_evidence(trial.run, sorted(seen, key=lambda item: item.position))
         if _is_decided(trial.policy, rule, item):
             break
-    watch.progress(task, len(rules), len(rules))
+    watch.progress(task, total, total)
     return Observed(evidence=_ordered(trial.policy, found), spent=spent)
 
 
@@ -140,8 +148,18 @@ def _key(item: Evidence) -> tuple[object, ...]:
     return (item.dense, item.candidate, item.name, item.position, item.images, item.shift)
 
 
+def _tell(watch: Watch, task: str, rule: Rule, seen: int, *, before: int, total: int) -> None:
+    """Move the bar: ``seen`` images of the rule are answered, and ``before`` of earlier ones."""
+    watch.progress(task, before + seen, total, rule.id)
+
+
 def _measured(
-    trial: Trial, subject: Subject, rule: Rule, *, models: tuple[Model, Model]
+    trial: Trial,
+    subject: Subject,
+    rule: Rule,
+    *,
+    models: tuple[Model, Model],
+    told: Callable[[int], None],
 ) -> tuple[Evidence, Spent]:
     images = trial.judged(rule)
     countable = _countable(trial, rule)
@@ -150,7 +168,8 @@ def _measured(
     there = [(k, size) for k, size in enumerate(sizes, start=1) if countable[:size].any()]
     spent = Spent()
     for look, size in there:
-        dense, pruned = (judged_answers(trial, model, rule, count=size) for model in models)
+        dense = judged_answers(trial, models[0], rule, count=size)
+        pruned = judged_answers(trial, models[1], rule, count=size, on_batch=told)
         spent += _spent(dense, pruned)
         counts = counts_of(rule, dense.answers[:size], pruned.answers[:size], classes=trial.classes)
         cell = judge_cell(trial.policy, rule, counts, look=look)
@@ -170,6 +189,7 @@ def _evidence(trial: Trial, subject: Subject, rule: Rule, cell: Cell, *, dense: 
         images=trial.judged(rule).digest,
         look=cell.look,
         counts=cell.counts,
+        chain=subject.chain,
     )
 
 
@@ -177,7 +197,7 @@ def _countable(trial: Trial, rule: Rule) -> NDArray[np.bool_]:
     """Whether the rule counts an image [n], in reading order."""
     images = trial.judged(rule)
     order = reading_order(images.ids, seed=trial.seed)
-    if not isinstance(images, ImageSet):
+    if not isinstance(images, ImageSet) or not rule.only:
         return np.ones(len(order), dtype=np.bool_)
     return in_group(rule, images.labels[order], classes=trial.classes)
 
@@ -230,7 +250,7 @@ def rehearse(
     """
     count = min(images, len(tune.ids))
     order = reading_order(tune.ids, seed=trial.seed)[:count]
-    if not in_group(rule, tune.labels[order], classes=trial.classes).any():
+    if rule.only and not in_group(rule, tune.labels[order], classes=trial.classes).any():
         return None, Spent()
     dense, pruned = (rehearsed_answers(trial, m, rule, tune=tune, count=count) for m in models)
     counts = counts_of(rule, dense.answers[:count], pruned.answers[:count], classes=trial.classes)

@@ -16,8 +16,8 @@ from compressor.data import (
 )
 from compressor.distributions import definitions
 from compressor.field import load_field
-from compressor.watch import Watch
-from gates.counting import check_metric, in_group
+from compressor.watch import Watch, decoding
+from gates.counting import check_metric, check_segmentable, in_group
 from gates.shifts import SMALLEST_SIDE, ShiftError
 from policies import FolderRule, Policy, Rule
 
@@ -48,6 +48,8 @@ class Asked:
     gate: Source
     train: Source | None
     tune_fraction: float
+    classes: tuple[str, ...] | None
+    """Their names, where the sources do not have them all."""
     size: tuple[int, int, int]
     """Channels, height, width in pixels."""
     root: Path
@@ -61,6 +63,7 @@ def asked_of(project: Project | GateProject, source: Input, *, root: Path) -> As
         gate=project.data.gate,
         train=project.data.train,
         tune_fraction=project.data.tune.fraction,
+        classes=project.data.classes,
         size=source.size,
         root=root,
         cache=cache_of(root),
@@ -98,6 +101,7 @@ def read_gate_data(asked: Asked, policy: Policy, *, watch: Watch) -> GateData:
     """
     train = None if asked.train is None else _load(asked, asked.train, "train", watch=watch)
     gate = _load(asked, asked.gate, "gate", watch=watch)
+    _check_task(policy, train, gate)
     fields = {
         rule.id: _load_field(asked, rule, classes=gate.classes, watch=watch)
         for rule in policy.shifts
@@ -116,15 +120,51 @@ def read_gate_data(asked: Asked, policy: Policy, *, watch: Watch) -> GateData:
 
 
 def _load(asked: Asked, source: Source, name: str, *, watch: Watch) -> ImageSet:
-    images = load_images(source, size=asked.size, cache=asked.cache, root=asked.root)
-    watch.say(f"data.{name}: {len(images.labels):,} images of {len(images.classes)} classes")
+    images = load_images(
+        source,
+        size=asked.size,
+        cache=asked.cache,
+        root=asked.root,
+        classes=asked.classes,
+        told=decoding(watch, f"data.{name}"),
+    )
+    watch.say(f"data.{name}: {described(images)}")
     return images
+
+
+def described(images: ImageSet) -> str:
+    """How many images there are, and of what."""
+    masks = ", with masks" if images.segmented else ""
+    return f"{len(images.labels):,} images of {len(images.classes)} classes{masks}"
+
+
+def _check_task(policy: Policy, train: ImageSet | None, gate: ImageSet) -> None:
+    """Raise ConfigError unless both sets are of one task, and the policy's rules fit it."""
+    if train is not None and train.segmented != gate.segmented:
+        one, other = ("train", "gate") if train.segmented else ("gate", "train")
+        raise ConfigError(
+            f"data.{one} has masks, a class for every pixel, and data.{other} has one class an "
+            "image; give both in one form"
+        )
+    if gate.segmented:
+        try:
+            for rule in policy.shifts:
+                check_segmentable(rule)
+        except ValueError as error:
+            raise ConfigError(f"the policy {policy.name} does not fit masks: {error}") from error
 
 
 def _load_field(
     asked: Asked, rule: FolderRule, *, classes: tuple[str, ...], watch: Watch
 ) -> ImageSet | UnlabelledSet:
-    images = load_field(rule, classes=classes, size=asked.size, cache=asked.cache, root=asked.root)
+    images = load_field(
+        rule,
+        classes=classes,
+        size=asked.size,
+        cache=asked.cache,
+        root=asked.root,
+        told=decoding(watch, f"rule {rule.id}"),
+    )
     known = "without labels"
     if isinstance(images, ImageSet):
         known = f"of {len(set(images.labels.tolist()))} of the {len(classes)} classes"
@@ -161,6 +201,8 @@ def _count(rule: Rule, data: GateData) -> int:
     except ValueError as error:
         raise ConfigError(f"the policy does not fit data.gate: {error}") from error
     if not isinstance(images, ImageSet):
+        return len(images.ids)
+    if not rule.only:
         return len(images.ids)
     try:
         return int(in_group(rule, images.labels, classes=data.gate.classes).sum())

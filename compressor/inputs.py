@@ -14,7 +14,8 @@ from compressor.gate_data import GateData, asked_of, cache_of, check_shifts, rea
 from compressor.models import LoadedModel, load_model
 from compressor.pruning.allocation import ALLOCATIONS
 from compressor.pruning.importance import IMPORTANCES
-from compressor.pruning.plain import ForwardError, plain
+from compressor.pruning.outputs import ForwardError
+from compressor.pruning.plain import plain
 from compressor.training.recipe import Recipe
 from compressor.training.schedules import Original
 from compressor.watch import Watch
@@ -68,7 +69,8 @@ def check_search(job: Job) -> None:
             something that is not installed.
     """
     bounds, search = job.policy.ratios, job.project.search
-    outside = [r for r in search.ratios if not bounds.smallest <= r <= bounds.largest]
+    tried = search.ratios if search.target is None else ()  # a target looks within the bounds
+    outside = [r for r in tried if not bounds.smallest <= r <= bounds.largest]
     if outside:
         raise ConfigError(
             f"search.ratios has {', '.join(map(str, outside))}, and the policy {job.policy.name} "
@@ -122,7 +124,7 @@ def read_inputs(job: Job, watch: Watch) -> Inputs:
     model = read_network(job.model, project, root=job.root, trusted=job.trusted, watch=watch)
     asked = asked_of(project, project.input, root=job.root)
     data = read_gate_data(asked, job.policy, watch=watch)
-    check_classes(data.gate, outputs(model.module, project.input.size))
+    check_answers(model.module, data.gate)
     if data.train is None or data.tune is None:
         raise ConfigError("data.train is missing, and a pruned network is retrained; add it")
     provider = choose(project.latency.provider)
@@ -153,7 +155,7 @@ def read_network(
     )
     watch.say(f"model: {model.source}")
     try:
-        made = plain(model.module, torch.zeros(2, *project.input.size))
+        made = plain(model.module, torch.zeros(2, *project.input.size), output=project.model.output)
     except ForwardError as error:
         raise ConfigError(
             f"the model does not run on images of input.size {list(project.input.size)}: "
@@ -164,14 +166,28 @@ def read_network(
     return replace(model, module=made.model, notes=made.notes)
 
 
-def outputs(model: nn.Module, size: Sequence[int]) -> int:
-    """Number of classes the model answers with, tried on empty images of ``size`` (c, h, w).
+def check_answers(model: nn.Module, images: ImageSet) -> None:
+    """Whether the model answers, tried on empty images of that size, as the images' labels ask.
 
     Raises:
-        ConfigError: it answers with something else than logits.
+        ConfigError: it answers with something else than logits, for an image or for every pixel.
+        DataError: it knows another number of classes.
     """
+    size = images.images.shape[1:]
     with torch.inference_mode():
         logits = model(torch.zeros(2, *size))
-    if not isinstance(logits, Tensor) or logits.dim() != 2:
-        raise ConfigError("the model must return one tensor of logits [n classes]")
-    return int(logits.shape[1])
+    wanted = "[n classes h w]" if images.segmented else "[n classes]"
+    if not isinstance(logits, Tensor) or logits.dim() != wanted.count(" ") + 1:
+        answer = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        form = "masks, a class for every pixel" if images.segmented else "one class an image"
+        raise ConfigError(
+            f"the model must return one tensor of logits {wanted}, for the images have {form}; for "
+            f"2 images it returns {answer}"
+        )
+    if images.segmented and logits.shape[2:] != size[1:]:
+        raise ConfigError(
+            f"the model answers at {' x '.join(map(str, logits.shape[2:]))} places of images of "
+            f"{' x '.join(map(str, size[1:]))} pixels, and masks have a class for each pixel; let "
+            "it end in functional.interpolate to its input's size"
+        )
+    check_classes(images, int(logits.shape[1]))

@@ -15,17 +15,21 @@ from compressor.gate_data import cache_of
 from compressor.gate_job import GateInputs, GateJob, read_gate_inputs
 from compressor.ledger import describe as describe_use
 from compressor.ledger import ledger_path
+from compressor.page.draw import draw_report
 from compressor.plan import conditions, plan_of
+from compressor.release import measured, publish, release_batch
 from compressor.report import step_fields, verdict_fields, verdict_on
+from compressor.report_chains import speed_fields
 from compressor.report_schema import Report
 from compressor.runs import Plan, RunError, RunFolder, lock_plan, opened, plan_digest, versions
+from compressor.samples import keep_samples
 from compressor.seal import seal
+from compressor.speeds import Timed, shown_comparisons, speeds_of
 from compressor.trial import Trial, opener
 from compressor.uses import check_unspent, claim, entry_of, reuse_fields
 from compressor.watch import Watch
-from exporters.onnx import export
 from exporters.signature import network_digest
-from gates import Accepted, Evidence, Outcome, Step, Verdict, judge_step
+from gates import Evidence, Outcome, Step, Verdict, judge_step
 
 
 def judge_files(job: GateJob, watch: Watch) -> Report:
@@ -65,30 +69,35 @@ def judge_files(job: GateJob, watch: Watch) -> Report:
         trial = _trial(job, inputs, run, subjects)
         loaded = time.perf_counter()
         evidence, spent, end = _climb(trial, subjects, watch=watch)
-        verdict = verdict_on(job.policy, evidence, end=end)
-        _release(run, verdict, subjects, watch=watch)
+        judged = time.perf_counter()
+        timed = _timed(job, inputs, run, _last_accepted(evidence, subjects, end=end), watch=watch)
+        verdict = verdict_on(job.policy, evidence, end=end, speeds=speeds_of(timed))
+        files = {subject.sha256: subject.file for subject in subjects}
+        artifact = publish(run, verdict, files, watch=watch)
         report = Report(
             job="gate",
             **verdict_fields(job.policy, verdict),
+            **speed_fields(job.policy, verdict, speeds_of(timed)),
             plan_digest=digest,
-            artifact_sha256=sha256_of(run.model) if run.model.exists() else None,
+            artifact_sha256=artifact,
             ladder_end=end,
             dense=_dense_facts(inputs),
             steps=_step_facts(trial, verdict, evidence, inputs),
             reuse=reuse_fields(use),
             left_alone=[],
-            latency=[],
+            latency=shown_comparisons(verdict, timed, batch=release_batch(job.policy, job.project)),
             forward_passes=asdict(spent.passes),
             provider=inputs.provider.execution_provider,
             versions=versions(),
             command=job.command,
             seconds={
                 "load": loaded - started,
-                "gate": time.perf_counter() - loaded,
+                "gate": judged - loaded,
+                **({"latency": time.perf_counter() - judged} if timed else {}),
                 **{f"gate: {work}": share for work, share in asdict(spent.seconds).items()},
             },
         )
-        seal(run, report)
+        seal(run, report, page=draw_report(report, keep_samples(trial, report)))
     return report
 
 
@@ -192,15 +201,29 @@ def _climb(
     return evidence, spent, f"{given} that there {'is' if count == 1 else 'are'} was accepted"
 
 
-def _release(
-    run: RunFolder, verdict: Verdict, subjects: Sequence[Subject], *, watch: Watch
-) -> None:
-    """Publish the accepted file, byte for byte."""
-    if not isinstance(verdict, Accepted):
-        run.model.unlink(missing_ok=True)  # of an earlier, differently ended, invocation
-        return
-    artifact = export(subjects[verdict.position].file, verdict, path=run.model)
-    watch.say(f"released {artifact.path} ({artifact.size_bytes / 1e6:.2f} MB)")
+def _last_accepted(
+    evidence: Sequence[Evidence], subjects: Sequence[Subject], *, end: str | None
+) -> Subject | None:
+    """The candidate before the one that ended the sequence, or the last; None where none is."""
+    judged = len({item.position for item in evidence})
+    accepted = judged if end else judged - 1
+    return subjects[accepted - 1] if accepted else None
+
+
+def _timed(
+    job: GateJob, inputs: GateInputs, run: RunFolder, subject: Subject | None, *, watch: Watch
+) -> tuple[Timed, ...]:
+    """How fast the accepted candidate is, where the policy asks for a speed-up; else nothing."""
+    if job.policy.min_speedup is None or subject is None:
+        return ()
+    return measured(
+        run,
+        {subject.sha256: subject.file},
+        policy=job.policy,
+        project=job.project,
+        provider=inputs.provider.execution_provider,
+        watch=watch,
+    )
 
 
 def _dense_facts(inputs: GateInputs) -> Mapping[str, object]:

@@ -8,7 +8,8 @@ the exit code is not 0:
 - a rule that was not measured, because a violation had decided, is skipped;
 - where a model is released, what a later candidate met is no fault of the released one: it is
   skipped;
-- where no candidate could be judged, one error says why.
+- where no candidate could be judged, one error says why;
+- a speed-up that the policy asks for is a suite of its own.
 
 Candidates after the first that was not accepted decide nothing and do not appear. No time of day is
 written: the same report gives the same bytes.
@@ -35,6 +36,7 @@ _Finding = tuple[Literal["failure", "error", "skipped"], str]
 def junit_xml(report: Report) -> bytes:
     """The report as a JUnit file."""
     suites = [_suite(report, step) for step in deciding_steps(report)] or [_unmeasured(report)]
+    suites += _speed(report)
     # "gate: ..." is what the gate's time went into, counted in "gate" already.
     seconds = sum(spent for stage, spent in report.seconds.items() if ": " not in stage)
     root = _element(
@@ -62,12 +64,26 @@ def _suite(report: Report, step: StepReport) -> ET.Element:
         cases.append(case)
     ratio = [] if step.ratio is None else [("ratio", str(step.ratio))]
     which = f": {step.name}" if step.ratio is None else f" at ratio {step.ratio:.3f}"
+    which += f" in {step.chain}" if step.chain else ""
     return _with_counts(
         f"{report.policy}{which}",
         [("candidate", step.name), *ratio, ("candidate sha256", step.candidate), *_facts(report)],
         cases,
         said="\n".join([*cell_table(step), "", binding(step)]),
     )
+
+
+def _speed(report: Report) -> list[ET.Element]:
+    """The speed-up that the policy asks for as a suite of one case; none where it asks for none."""
+    asked = report.min_speedup
+    if asked is None or asked.outcome is None:
+        return []
+    case = _element("testcase", classname=report.policy, name="min_speedup")
+    said = asked.sentence or asked.outcome
+    if asked.outcome != Outcome.ACCEPTED:
+        failed = asked.outcome == Outcome.VIOLATED
+        case.append(_told(("failure" if failed else "error", asked.outcome), said))
+    return [_with_counts(f"{report.policy}: speed", _facts(report), [case], said=said)]
 
 
 def _unmeasured(report: Report) -> ET.Element:

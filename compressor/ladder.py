@@ -20,7 +20,7 @@ from compressor.pruning.candidate import Candidate, Method, Prunable, PrunePlan,
 from compressor.pruning.cost import Cost
 from compressor.runs import RunFolder
 from compressor.training.augment import Augment
-from compressor.training.batches import LabelledImages, accuracy, batches
+from compressor.training.batches import LabelledImages, accuracy, batches, images_at_once
 from compressor.training.batchnorm import reestimate
 from compressor.training.epoch import TrainingProgress
 from compressor.training.recipe import Recipe
@@ -116,7 +116,8 @@ class StatisticsImages:
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
         data = self.data
-        count = min(len(data.labels), STATISTICS_BATCHES * STATISTICS_BATCH_SIZE)
+        size = images_at_once(data, most=STATISTICS_BATCH_SIZE)
+        count = min(len(data.labels), STATISTICS_BATCHES * size)
         # Evenly spread: folders come class by class, and a statistic wants all classes.
         spread = np.linspace(0, len(data.labels) - 1, num=count).round().astype(np.int64)
         mixed = np.random.default_rng(0).permutation(spread)
@@ -133,7 +134,10 @@ class StatisticsImages:
 
 
 def examples(data: LabelledImages, *, count: int) -> Tensor:
-    """``count`` normalised training images [n c h w], spread over the set."""
+    """``count`` normalised training images [n c h w], spread over the set.
+
+    Of large ones with masks only as many as go through a network at once.
+    """
     return next(StatisticsImages(data=data).images)[:count]
 
 

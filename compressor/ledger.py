@@ -19,6 +19,7 @@ from compressor.config import (
     ArchiveSource,
     FactorySource,
     FolderSource,
+    MaskedSource,
     Source,
     TorchvisionSource,
 )
@@ -88,7 +89,12 @@ def ledger_path(source: Source, *, root: Path) -> Path:
     For a factory, whose images are nowhere, that is the project's folder ``root``.
     """
     match source:
-        case FolderSource(folder=place) | ArchiveSource(npz=place) | TorchvisionSource(root=place):
+        case (
+            FolderSource(folder=place)
+            | MaskedSource(images=place)
+            | ArchiveSource(npz=place)
+            | TorchvisionSource(root=place)
+        ):
             # Links are not followed: what they lead to may be a store that nobody looks into.
             return Path(os.path.normpath(root / place)).parent / FILE_NAME
         case FactorySource():

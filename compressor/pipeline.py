@@ -8,37 +8,34 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from compressor.accounted import accounted_shifts
 from compressor.advisories import advisories
-from compressor.climb import Climb, climb, ratio_name
-from compressor.files import sha256_of, write_atomically
-from compressor.inputs import Inputs, Job, check_search, read_inputs, recipe
-from compressor.ladder import PARITY_IMAGES, Workshop, examples
+from compressor.climb import Climb, climb
+from compressor.exports import write_dense
+from compressor.files import write_atomically
+from compressor.inputs import Inputs, Job, check_search, read_inputs
+from compressor.ladder import Workshop
 from compressor.layer_latencies import latency_table, layer_latencies
 from compressor.ledger import describe, ledger_path
-from compressor.plan import conditions, plan_of
-from compressor.pruning.candidate import prunable
-from compressor.pruning.layer_times import LatencyTable
-from compressor.report import Advisories, step_fields, verdict_fields
-from compressor.report_schema import Report
-from compressor.runs import Plan, RunError, RunFolder, lock_plan, opened, plan_digest, versions
+from compressor.page.draw import draw_report
+from compressor.plan import conditions
+from compressor.prepared import maker_for, makers_for, plan_for, sequences_for, workshop_for
+from compressor.release import measured, publish, release_batch
+from compressor.report import Advisories, step_fields, verdict_fields, verdict_on
+from compressor.report_chains import chain_fields, joint_end, speed_fields, target_fields
+from compressor.report_schema import LintReport, Report
+from compressor.runs import RunFolder, lock_plan, opened, plan_digest, versions
+from compressor.samples import keep_samples
 from compressor.seal import seal
+from compressor.speeds import Timed, shown_comparisons, speeds_of
 from compressor.training.batches import accuracy
 from compressor.trial import Trial, opener
 from compressor.uses import check_unspent, claim, entry_of, reuse_fields
 from compressor.watch import Watch
-from compressor.workshop import labelled, method, preprocessing, to_onnx
-from exporters.latency import Comparison, compare_latency
-from exporters.onnx import export
+from exporters.lint import lint
 from exporters.runtime import Preprocessing
 from exporters.signature import network_digest
-from gates import Accepted
+from gates import Verdict
 from policies import Policy
-
-EXAMPLES = 4
-"""Training images on which every cut is tested."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +79,11 @@ def compress(job: Job, watch: Watch) -> Report:
             seed=job.project.seed,
             watch=watch,
         )
-    plan, ledger = _plan(job, inputs, layers), _ledger(job)
+    times = latency_table(layers)
+    with clock.stage("target"):
+        sequences = sequences_for(job, inputs, latencies=times, watch=watch)
+    chains = sequences.chains
+    plan, ledger = plan_for(job, inputs, layers, sequences=sequences), _ledger(job)
     entry = entry_of(
         job.policy,
         inputs.data,
@@ -97,32 +98,61 @@ def compress(job: Job, watch: Watch) -> Report:
         digest = lock_plan(run, plan)
         write_atomically(run.policy, job.policy.canonical())
         with clock.stage("trace"):
-            times = latency_table(layers)
-            shop = _workshop(job, inputs, run, plan_digest=digest, latencies=times)
+            shop = workshop_for(
+                job, inputs, run, chains=chains, plan_digest=digest, latencies=times
+            )
         watch.say(
             f"{len(shop.dense.groups)} channel groups can be cut, "
             f"{len(shop.dense.left_alone)} are left alone"
         )
         with clock.stage("export"):
-            _write_dense(shop)
+            write_dense(shop, make=maker_for(job, inputs, "fp32"))
         use = claim(run, ledger, entry)
         watch.say(f"gate images: {describe(use)}")
         trial = _trial(job, inputs, run)
-        climbed = climb(job, trial, shop, stage=clock.stage, watch=watch)
+        climbed = climb(
+            trial,
+            shop,
+            chains,
+            makers=makers_for(job, inputs, chains),
+            stage=clock.stage,
+            watch=watch,
+        )
         with clock.stage("latency"):
-            latency = _release(job, inputs, run, climbed, watch=watch)
+            timed = _timed(job, inputs, run, climbed, watch=watch)
+        verdict = verdict_on(
+            job.policy,
+            climbed.evidence,
+            end=joint_end(climbed.ends),
+            chains=[chain.name for chain in chains],
+            speeds=speeds_of(timed),
+            batch=release_batch(job.policy, job.project),
+        )
+        artifact = publish(run, verdict, climbed.finalists, watch=watch)
+        latency = shown_comparisons(verdict, timed, batch=release_batch(job.policy, job.project))
         beside = advisories(trial, climbed.evidence)
         report = Report(
             job="compress",
-            **verdict_fields(job.policy, climbed.verdict),
+            **verdict_fields(job.policy, verdict),
+            **chain_fields(
+                job.policy,
+                verdict,
+                {c.name: c.precision for c in chains},
+                climbed.ends,
+                speeds=speeds_of(timed),
+                batch=release_batch(job.policy, job.project),
+            ),
+            **speed_fields(job.policy, verdict, speeds_of(timed)),
+            **target_fields(job.project.search.target, latency),
+            left_out=dict(sequences.left_out),
             plan_digest=digest,
-            artifact_sha256=sha256_of(run.model) if run.model.exists() else None,
-            ladder_end=climbed.ladder_end,
+            artifact_sha256=artifact,
             dense=_dense_facts(inputs, shop),
-            steps=_step_facts(job.policy, climbed, beside),
+            steps=_step_facts(job.policy, verdict, climbed, beside),
             reuse=reuse_fields(use),
             left_alone=[asdict(item) for item in shop.dense.left_alone],
-            latency=[asdict(entry) for entry in latency],
+            latency=latency,
+            lint=_lint(inputs, run) if artifact else None,
             forward_passes=asdict(climbed.spent.passes),
             ratio_of=job.project.search.of,
             provider=inputs.provider.execution_provider,
@@ -130,34 +160,8 @@ def compress(job: Job, watch: Watch) -> Report:
             command=job.command,
             seconds={**clock.seconds, **_gate_seconds(climbed)},
         )
-        seal(run, report)
+        seal(run, report, page=draw_report(report, keep_samples(trial, report)))
     return report
-
-
-def _plan(job: Job, inputs: Inputs, layers: Mapping[str, Any]) -> Plan:
-    project = job.project
-    return plan_of(
-        job.policy,
-        inputs.data,
-        job="compress",
-        sequence=[
-            {"name": ratio_name(ratio), "position": position, "ratio": ratio, "sha256": None}
-            for position, ratio in enumerate(project.search.ratios)
-        ],
-        source=project.input,
-        seed=project.seed,
-        provider=inputs.provider.execution_provider,
-        own={
-            "model": {
-                "sha256": inputs.model.sha256,
-                "source": inputs.model.source,
-                "kwargs": project.model.kwargs,
-            },
-            "retrain": project.retrain.model_dump(mode="json"),
-            "search": project.search.model_dump(mode="json"),
-            **layers,
-        },
-    )
 
 
 def _ledger(job: Job) -> Path:
@@ -182,77 +186,27 @@ def _trial(job: Job, inputs: Inputs, run: RunFolder) -> Trial:
     )
 
 
+def _lint(inputs: Inputs, run: RunFolder) -> LintReport:
+    """What costs time in the file that was released; advice."""
+    found = lint(run.model, provider=inputs.provider.execution_provider)
+    return LintReport.model_validate(asdict(found), strict=False)
+
+
 def _gate_seconds(climbed: Climb) -> Mapping[str, float]:
     seconds = asdict(climbed.spent.seconds)
     return {f"gate: {work}": share for work, share in seconds.items()}
 
 
-def _workshop(
-    job: Job, inputs: Inputs, run: RunFolder, *, plan_digest: str, latencies: LatencyTable
-) -> Workshop:
-    project = job.project
-    train = labelled(inputs.train, project.input)
-    dense = prunable(inputs.model.module, examples(train, count=EXAMPLES), seed=project.seed)
-
-    return Workshop(
-        run=run,
-        dense=dense,
-        train=train,
-        tune=labelled(inputs.tune, project.input),
-        method=method(project.search, latencies=latencies),
-        recipe=recipe(project),
-        augment=accounted_shifts(job.policy, seed=project.seed, share=project.retrain.robust),
-        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
-        seed=project.seed,
-        serialise=to_onnx,
-        metadata={
-            "schema_version": 1,
-            "dense": inputs.model.sha256,
-            "policy": {"name": job.policy.name, "digest": job.policy.digest()},
-            "plan": plan_digest,
-            "preprocessing": preprocessing(project.input),
-            "classes": list(inputs.data.gate.classes),
-        },
-    )
-
-
-def _write_dense(shop: Workshop) -> None:
-    """Write dense.onnx, or check that it is the network at hand: code is in no plan.
-
-    Raises:
-        RunError: the run was begun with another network.
-    """
-    content, _ = shop.serialise(
-        shop.dense.model, examples(shop.train, count=PARITY_IMAGES), shop.metadata
-    )
-    if not shop.run.dense.exists():
-        write_atomically(shop.run.dense, content)
-    elif shop.run.dense.read_bytes() != content:
-        raise RunError(
-            f"{shop.run.dense} is not this network: the code that builds it has changed since the "
-            "run began, or the file has; give another folder with --run, or delete this one"
-        )
-
-
-def _release(
+def _timed(
     job: Job, inputs: Inputs, run: RunFolder, climbed: Climb, *, watch: Watch
-) -> tuple[Comparison, ...]:
-    """Publish the accepted file, byte for byte, and time it against the dense one."""
-    verdict = climbed.verdict
-    if not isinstance(verdict, Accepted):
-        run.model.unlink(missing_ok=True)  # of an earlier, differently ended, invocation
-        return ()
-    judged = next(r.file for r in climbed.rungs if r.sha256 == verdict.candidate)
-    artifact = export(judged, verdict, path=run.model)
-    watch.say(f"released {artifact.path} ({artifact.size_bytes / 1e6:.2f} MB)")
-    watch.say("measuring latency")
-    return compare_latency(
-        run.dense,
-        run.model,
-        batches=job.project.latency.batches,
+) -> tuple[Timed, ...]:
+    return measured(
+        run,
+        climbed.finalists,
+        policy=job.policy,
+        project=job.project,
         provider=inputs.provider.execution_provider,
-        seconds=job.project.latency.seconds,
-        seed=job.project.seed,
+        watch=watch,
     )
 
 
@@ -267,21 +221,21 @@ def _dense_facts(inputs: Inputs, shop: Workshop) -> Any:  # noqa: ANN401 # pydan
     }
 
 
-def _step_facts(policy: Policy, climbed: Climb, beside: Advisories) -> Any:  # noqa: ANN401 # pydantic validates it
-    steps = {step.candidate: step for step in climbed.verdict.steps}
+def _step_facts(policy: Policy, verdict: Verdict, climbed: Climb, beside: Advisories) -> Any:  # noqa: ANN401 # pydantic validates it
+    steps = {step.candidate: step for step in verdict.steps}
     return [
         {
-            **step_fields(policy, steps[rung.sha256], advisories=beside),
-            "file": rung.file.relative_to(rung.file.parents[2]).as_posix(),
-            "params": rung.candidate.cost.params,
-            "macs": rung.candidate.cost.macs,
-            "size_bytes": rung.size_bytes,
-            "tune_accuracy": rung.tune_accuracy,
-            "self_test_difference": rung.candidate.difference,
-            "parity": dict(rung.parity),
-            "precision": "fp32",
-            "epochs": [dict(epoch) for epoch in rung.epochs],
-            "trainability": dict(rung.trainability),
+            **step_fields(policy, steps[item.made.sha256], advisories=beside),
+            "file": item.made.file.relative_to(item.made.file.parents[2]).as_posix(),
+            "params": item.rung.candidate.cost.params,
+            "macs": item.rung.candidate.cost.macs,
+            "size_bytes": item.made.size_bytes,
+            "tune_accuracy": item.rung.tune_accuracy,
+            "self_test_difference": item.rung.candidate.difference,
+            "parity": dict(item.made.parity),
+            "precision": item.place.chain.precision,
+            "epochs": [dict(epoch) for epoch in item.rung.epochs],
+            "trainability": dict(item.rung.trainability),
         }
-        for rung in climbed.rungs
+        for item in climbed.judged
     ]

@@ -49,7 +49,7 @@ def decode_file(path: Path, *, channels: int) -> Pixels:
     Raises:
         DataError: the file is no readable image, or not of so many channels.
     """
-    return _of_picture(_picture(path), name=str(path), channels=channels)
+    return _of_picture(picture(path), name=str(path), channels=channels)
 
 
 def decode_as_it_is(path: Path) -> Pixels:
@@ -58,7 +58,7 @@ def decode_as_it_is(path: Path) -> Pixels:
     Raises:
         DataError: the file is no readable image, or neither grey nor coloured in 8 bits.
     """
-    image = _picture(path)
+    image = picture(path)
     for channels, (_, allowed) in _MODES.items():
         if image.mode in allowed:
             return _of_picture(image, name=str(path), channels=channels)
@@ -69,7 +69,12 @@ def decode_as_it_is(path: Path) -> Pixels:
     )
 
 
-def _picture(path: Path) -> Image.Image:
+def picture(path: Path) -> Image.Image:
+    """What an image file holds, in the mode that it has.
+
+    Raises:
+        DataError: the file is no readable image.
+    """
     try:
         with Image.open(path) as image:
             image.load()

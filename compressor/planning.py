@@ -170,6 +170,12 @@ def _expectations(
     if job.run is not None:
         return (from_run(job.policy, job.run, gate=data.gate.digest),)
     if job.candidate is None:
+        if data.gate.segmented:
+            raise ConfigError(
+                "data.gate has masks, and nobody knows beforehand by how much a share of right "
+                "pixels differs from image to image; give --candidate, which is rehearsed on the "
+                "tune split, or --from RUN"
+            )
         seconds: Mapping[str, float] = {}
         if models and data.tune is not None:
             with _stage(job, models, source, data) as (trial, (dense,)):

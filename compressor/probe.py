@@ -18,7 +18,7 @@ from compressor.gate_data import GateData
 from exporters.repeat import check_repeatable
 from exporters.runtime import cpu_threads, predictor
 from gates.looks import reading_order
-from gates.measure import MeasureError, Predict
+from gates.measure import MeasureError, Predict, images_at_once
 
 PROBES: Final = 256
 
@@ -28,22 +28,24 @@ _AGREEMENT: Final = 0.5
 
 
 def check_answers(
-    name: str, predict: Predict, images: NDArray[np.uint8], classes: int
+    name: str, predict: Predict, images: NDArray[np.uint8], classes: int, *, per_pixel: bool = False
 ) -> NDArray[np.int64]:
     """Whether a model answers images [n c h w] with finite logits of ``classes``, twice the same.
 
-    Returns the predicted classes [n].
+    Returns the predicted classes [n], or [n h w] where there is an answer ``per_pixel``.
 
     Raises:
-        ConfigError: another number of classes.
+        ConfigError: another number of classes, or answers to images in place of pixels.
         MeasureError: logits that are not finite.
         NotRepeatableError: two runs of one batch differ.
     """
     logits = predict(images)
-    if logits.ndim != 2 or logits.shape[1] != classes:
+    wanted = (len(images), classes, *(images.shape[2:] if per_pixel else ()))
+    if logits.shape != wanted:
+        form = f" and masks, which want {list(wanted)}" if per_pixel else ""
         raise ConfigError(
             f"{name} answers with logits of shape {list(logits.shape)}, and data.gate has "
-            f"{classes} classes; give the images that the models were trained for"
+            f"{classes} classes{form}; give the images that the models were trained for"
         )
     if not np.isfinite(logits).all():
         raise MeasureError(
@@ -58,7 +60,7 @@ def check_answers(
 def check_same_order(
     name: str, dense: NDArray[np.int64], candidate: NDArray[np.int64], classes: Sequence[str]
 ) -> None:
-    """Whether two models' predicted classes [n] go by the same names.
+    """Whether two models' predicted classes [n] or [n h w] go by the same names.
 
     Raises:
         ConfigError: they agree on most images, if classes are renamed.
@@ -66,9 +68,10 @@ def check_same_order(
     together = np.zeros((len(classes), len(classes)), dtype=np.int64)
     np.add.at(together, (dense, candidate), 1)
     rows, columns = linear_sum_assignment(together, maximize=True)
-    renamed, same = together[rows, columns].sum() / len(dense), np.trace(together) / len(dense)
+    renamed, same = together[rows, columns].sum() / dense.size, np.trace(together) / dense.size
     if same >= _AGREEMENT or renamed < _AGREEMENT:
         return
+    answers = "images" if dense.ndim == 1 else "pixels"
     seen = [
         f"{classes[a]} as {classes[b]}"
         for a, b in zip(rows.tolist(), columns.tolist(), strict=True)
@@ -76,7 +79,7 @@ def check_same_order(
     ]
     raise ConfigError(
         f"{name} seems to have its classes in another order than the dense model: it agrees on "
-        f"{same:.0%} of {len(dense)} images, and on {renamed:.0%} if one reads "
+        f"{same:.0%} of {dense.size} {answers}, and on {renamed:.0%} if one reads "
         f"{', '.join(seen[:4])}; export both with the same list of classes"
     )
 
@@ -99,7 +102,8 @@ def check_models(
             ``check_same_order``.
     """
     images, classes = data.tune or data.gate, data.gate.classes
-    pixels = images.images[reading_order(images.ids, seed=seed)[:PROBES]]
+    count = images_at_once(size[1:], most=PROBES) if images.segmented else PROBES
+    pixels = images.images[reading_order(images.ids, seed=seed)[:count]]
     first: NDArray[np.int64] | None = None
     with tempfile.TemporaryDirectory() as folder:
         for number, model in enumerate(models):
@@ -108,6 +112,8 @@ def check_models(
             predict = predictor(
                 file, model.preprocessing, size=size, provider=provider, threads=cpu_threads()
             )
-            predicted = check_answers(model.name, predict, pixels, len(classes))
+            predicted = check_answers(
+                model.name, predict, pixels, len(classes), per_pixel=images.segmented
+            )
             first = predicted if first is None else first
             check_same_order(model.name, first, predicted, classes)

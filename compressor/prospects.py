@@ -12,6 +12,7 @@ from compressor.gate_data import GateData
 from compressor.measurement import measurement_of, set_of
 from compressor.trial import GATE_BATCH, looks
 from gates import Counts, DrawCounts, FlipCounts, PairedCounts, infer
+from gates.cell import statistic_of
 from gates.counting import in_group
 from gates.expectation import draws_of
 from gates.levers import Lever, levers
@@ -164,6 +165,7 @@ def _cell_plan(
         )
     return replace(
         known,
+        statistic=statistic_of(rule, counts),
         counted=counts.n if seen else None,
         drop=counts.drop,
         interval=_interval(policy, rule, counts) if seen else None,

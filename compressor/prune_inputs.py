@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from compressor.config import ConfigError, PruneProject
-from compressor.data import ImageSet, check_classes, load_images, split
-from compressor.gate_data import cache_of
-from compressor.inputs import check_method, outputs, read_network, recipe
+from compressor.data import ImageSet, load_images, split
+from compressor.gate_data import cache_of, described
+from compressor.inputs import check_answers, check_method, read_network, recipe
 from compressor.ladder import PARITY_IMAGES, examples
 from compressor.models import LoadedModel
 from compressor.pruning.importance import IMPORTANCES
 from compressor.training.batches import LabelledImages
-from compressor.watch import Watch
+from compressor.watch import Watch, decoding
 from compressor.workshop import labelled
+from exporters.precision import CALIBRATED
 
 EXAMPLES: Final = 4
 """Images on which the cut is tested."""
@@ -60,13 +61,13 @@ def read_prune_inputs(job: PruneJob, watch: Watch) -> PruneInputs:
     """
     project = job.project
     check_method(project.search)
+    _check_export(project)
     recipe(project)
     model = read_network(job.model, project, root=job.root, trusted=job.trusted, watch=watch)
-    count = outputs(model.module, project.input.size)
     images = _train_images(job, watch)
     if images is None:
         return PruneInputs(model=model, classes=None, train=None, tune=None, digest=None)
-    check_classes(images, count)
+    check_answers(model.module, images)
     train, tune = images, None
     if job.retrain:
         train, tune = split(images, fraction=project.data.tune.fraction, seed=project.seed)
@@ -79,13 +80,33 @@ def read_prune_inputs(job: PruneJob, watch: Watch) -> PruneInputs:
     )
 
 
+def _check_export(project: PruneProject) -> None:
+    """Raise ConfigError unless the file can be made in the precision that is asked for."""
+    precision = project.export.precision
+    if precision == "auto":
+        raise ConfigError(
+            "export.precision is auto, and choosing takes a gate, which compress prune has not; "
+            "give fp32, fp16 or int8"
+        )
+    if precision in CALIBRATED and project.data.train is None:
+        raise ConfigError(
+            f"export.precision is {precision}, which is calibrated on training images, and "
+            "data.train is missing; add it, or give fp32"
+        )
+
+
 def _train_images(job: PruneJob, watch: Watch) -> ImageSet | None:
     data, search = job.project.data, job.project.search
     if data.train is not None:
         images = load_images(
-            data.train, size=job.project.input.size, cache=cache_of(job.root), root=job.root
+            data.train,
+            size=job.project.input.size,
+            cache=cache_of(job.root),
+            root=job.root,
+            classes=data.classes,
+            told=decoding(watch, "data.train"),
         )
-        watch.say(f"data.train: {len(images.labels):,} images of {len(images.classes)} classes")
+        watch.say(f"data.train: {described(images)}")
         return images
     if job.retrain:
         raise ConfigError(
@@ -104,5 +125,7 @@ def trial_images(inputs: PruneInputs, job: PruneJob) -> Tensor:
     if inputs.train is not None and len(inputs.train.labels) >= EXAMPLES:
         return examples(inputs.train, count=PARITY_IMAGES)
     # Noise does for comparing a network with itself, cut or exported.
-    generator = torch.Generator().manual_seed(job.project.seed)
-    return torch.randn(PARITY_IMAGES, *job.project.input.size, generator=generator)
+    generator, source = torch.Generator().manual_seed(job.project.seed), job.project.input
+    pixels = torch.randint(256, (PARITY_IMAGES, *source.size), generator=generator)
+    mean, std = (torch.tensor(each).view(-1, 1, 1) for each in (source.mean, source.std))
+    return (pixels / 255 - mean) / std

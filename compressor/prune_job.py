@@ -13,7 +13,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from compressor.candidate_files import keep, kept
+from compressor.candidate_files import Serialise, keep, kept
+from compressor.exports import exporter
 from compressor.files import sha256_of, write_atomically
 from compressor.inputs import recipe
 from compressor.ladder import StatisticsImages, Workshop, make
@@ -24,7 +25,8 @@ from compressor.runs import Plan, RunError, RunFolder, lock_plan, opened, versio
 from compressor.training.batchnorm import reestimate
 from compressor.watch import Watch
 from compressor.workshop import method as method_of
-from compressor.workshop import preprocessing, to_onnx
+from compressor.workshop import preprocessing
+from exporters.precision import CALIBRATED
 from exporters.providers import choose
 
 NOT_JUDGED: Final = "not judged; compress gate judges it"
@@ -108,6 +110,7 @@ def _plan(job: PruneJob, inputs: PruneInputs) -> Plan:
         "tune": project.data.tune.model_dump(mode="json") if job.retrain else None,
         "train": inputs.digest,
         "input": project.input.model_dump(mode="json"),
+        "export": project.export.model_dump(mode="json"),
         "seed": project.seed,
         "threads": torch.get_num_threads(),
         "versions": versions(),
@@ -157,7 +160,7 @@ def _make(
         augment=None,  # which shifts to train with is the policy's word
         device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
         seed=project.seed,
-        serialise=to_onnx,
+        serialise=_exporter(job, inputs),
         metadata=metadata,
     )
     make(shop, None, ratio=job.ratio, folder=run.path, watch=watch)
@@ -184,10 +187,24 @@ def _only_cut(
         folder,
         candidate,
         model.eval(),
-        serialise=to_onnx,
+        serialise=_exporter(job, inputs),
         images=images,
         metadata=metadata,
         learnt={"tune_accuracy": None, "epochs": [], "trainability": None},
+    )
+
+
+def _exporter(job: PruneJob, inputs: PruneInputs) -> Serialise:
+    """What makes the file, in the form that the project asks for."""
+    project = job.project
+    precision, where = project.export.precision, project.latency.provider
+    assert precision != "auto", "read_prune_inputs refuses it: it takes a gate to choose"
+    return exporter(
+        precision,
+        project.export,
+        source=project.input,
+        train=inputs.train,
+        provider=choose(where if precision in CALIBRATED else "cpu").execution_provider,
     )
 
 

@@ -5,19 +5,22 @@ the network, the images, or the framework that they ran in.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from compressor.attestation import Digests
+from compressor.config_search import parse_target
 from compressor.differences import differences, short
-from compressor.records import Finding, Records, at, read_json
+from compressor.records import Finding, Records, at, planned_chains, read_json, sequence_of
 from compressor.recount import planned_looks, recounted
+from compressor.recount_files import artifact_findings, brought_findings, candidate_findings
 from compressor.report import step_fields, verdict_fields, verdict_on
-from compressor.report_schema import StepReport
-from compressor.runs import RunFolder
+from compressor.report_chains import chain_fields, speed_fields, target_fields
+from compressor.runs import RunError, RunFolder
+from compressor.speeds import Timed, read_timed, shown_comparisons, speeds_of
 from gates import Accepted, Outcome, Verdict, VerdictError
 
-_BESIDE: Final = {"calibration", "worst_class"}
+_BESIDE: Final = {"calibration", "overlap", "worst_class"}
 """Fields of a cell that nothing hangs on; they are not computed again."""
 
 
@@ -29,17 +32,29 @@ def checked(run: RunFolder, records: Records, digests: Digests) -> Iterator[Find
         yield from _stamps(run, records, digests)
     yield from _order(records)
     try:
-        verdict = verdict_on(records.policy, records.evidence, end=records.report.ladder_end)
+        timed = read_timed(run)
+    except RunError as error:
+        yield Finding(file=run.speeds.name, what=str(error).removeprefix(f"{run.speeds} "))
+        return
+    try:
+        verdict = verdict_on(
+            records.policy,
+            records.evidence,
+            end=records.report.ladder_end,
+            chains=tuple(planned_chains(records)),
+            speeds=speeds_of(timed),
+            batch=_release_batch(records),
+        )
     except VerdictError as error:
         yield Finding(file=run.evidence.name, what=f"cannot be judged: {error}")
         return
-    yield from _verdict(records, verdict)
-    yield from _artifact(records, verdict, digests)
+    yield from _verdict(records, verdict, timed)
+    yield from artifact_findings(records, verdict, digests)
     yield from recounted(run, records, digests)
     for step in records.report.steps:
-        yield from _candidate(run, records, step, digests)
+        yield from candidate_findings(run, records, step, digests)
     if records.report.job == "gate":
-        yield from _brought(records, digests)
+        yield from brought_findings(records, digests)
 
 
 def _plan(records: Records) -> Iterator[Finding]:
@@ -109,32 +124,32 @@ def _order(records: Records) -> Iterator[Finding]:
     the verdict tells.
     """
     rules = [rule.id for rule in records.policy.shifts]
-    planned = [
-        (at(entry, "name"), at(entry, "position"), at(entry, "ratio"), rule)
-        for entry in _sequence(records)
-        for rule in rules
-    ]
+    planned = {
+        chain: [
+            (at(entry, "name"), at(entry, "position"), at(entry, "ratio"), rule)
+            for entry in sequence_of(records)
+            if at(entry, "chain") == chain
+            for rule in rules
+        ]
+        for chain in planned_chains(records)
+    }
     step = len(rules) if records.policy.method != "fixed" else 1
-    done = 0
+    all_done = dict.fromkeys(planned, 0)
     for number, item in enumerate(records.evidence, start=1):
+        done = all_done.get(item.chain, 0)
         # Up to the end of this candidate's rules, and, once it has some, of the next one's.
         until = (-(-done // step) + 1) * step
         line = (item.name, item.position, item.ratio, item.shift)
-        window = planned[done:until]
+        window = planned.get(item.chain, [])[done:until]
         if line not in window:
             wanted = f"{window[0][3]} of {window[0][0]}" if window else "nothing"
             told = f"line {number} is of {item.shift} of {item.name}, where the plan has {wanted}"
             yield Finding(file="evidence.jsonl", what=told)
             return
-        done += window.index(line) + 1
+        all_done[item.chain] = done + window.index(line) + 1
 
 
-def _sequence(records: Records) -> list[object]:
-    sequence = records.plan.get("sequence")
-    return sequence if isinstance(sequence, list) else []
-
-
-def _verdict(records: Records, verdict: Verdict) -> Iterator[Finding]:
+def _verdict(records: Records, verdict: Verdict, timed: Sequence[Timed]) -> Iterator[Finding]:
     """The report's verdict, and all that was computed for it, is what the evidence gives."""
     policy, report = records.policy, records.report
     fields = (step_fields(policy, step) for step in verdict.steps)
@@ -144,6 +159,9 @@ def _verdict(records: Records, verdict: Verdict) -> Iterator[Finding]:
     ]
     wanted: dict[str, Any] = {
         **verdict_fields(policy, verdict),
+        **speed_fields(policy, verdict, speeds_of(timed)),
+        **_latency(records, verdict, timed),
+        **_chains(records, verdict, timed),
         "artifact_sha256": verdict.candidate if isinstance(verdict, Accepted) else None,
         "steps": steps,
     }
@@ -153,106 +171,52 @@ def _verdict(records: Records, verdict: Verdict) -> Iterator[Finding]:
     shown = {name: found[name] for name in wanted} | {"steps": told}
     for line in differences(shown, json.loads(json.dumps(wanted))):
         yield Finding(file="report.json", what=line)
-    stopped = bool(verdict.steps) and verdict.steps[-1].outcome is not Outcome.ACCEPTED
-    if stopped != (report.ladder_end is None):
-        what = "the gate stopped the ladder" if stopped else "the gate did not stop the ladder"
-        yield Finding(file="report.json", what=f"ladder_end is {short(report.ladder_end)}; {what}")
+    ends = {chain.name: chain.ladder_end for chain in report.chains}
+    if len(ends) < 2:
+        ends = {None: report.ladder_end}
+    for name, end in ends.items():
+        own = [step for step in verdict.steps if step.chain == name]
+        stopped = bool(own) and own[-1].outcome is not Outcome.ACCEPTED
+        if stopped != (end is None):
+            what = "the gate stopped the ladder" if stopped else "the gate did not stop the ladder"
+            of = "" if name is None else f" of {name}"
+            yield Finding(file="report.json", what=f"ladder_end{of} is {short(end)}; {what}")
+
+
+def _latency(records: Records, verdict: Verdict, timed: Sequence[Timed]) -> dict[str, Any]:
+    """What the report should show of what was measured, and say of what was asked for."""
+    shown = shown_comparisons(verdict, timed, batch=_release_batch(records))
+    target = at(records.plan, "search", "target_latency")
+    asked = parse_target(target) if isinstance(target, str) else None
+    return {"latency": shown, **target_fields(asked, shown)}
+
+
+def _chains(records: Records, verdict: Verdict, timed: Sequence[Timed]) -> dict[str, Any]:
+    """What the report should say of its sequences, whose ends nobody can know again."""
+    report = records.report
+    if report.job != "compress":
+        return {"chains": []}
+    told = {chain.name: chain.ladder_end for chain in report.chains}
+    precisions = planned_chains(records)
+    ends = {name: told.get(name) for name in precisions}
+    return chain_fields(
+        records.policy,
+        verdict,
+        precisions,
+        ends,
+        speeds=speeds_of(timed),
+        batch=_release_batch(records),
+    )
+
+
+def _release_batch(records: Records) -> int:
+    """Images per call at which accepted candidates were compared."""
+    batch = at(records.plan, "export", "batch")
+    asked = records.policy.min_speedup
+    return batch if isinstance(batch, int) else 1 if asked is None else asked.batch
 
 
 def _judged(step: dict[str, Any]) -> dict[str, Any]:
     """A step without what nothing hangs on."""
     cells = [{k: v for k, v in cell.items() if k not in _BESIDE} for cell in step["cells"]]
     return {**step, "cells": cells}
-
-
-def _artifact(records: Records, verdict: Verdict, digests: Digests) -> Iterator[Finding]:
-    """The released file is the accepted one; the dense one is that of the evidence."""
-    released = verdict.candidate if isinstance(verdict, Accepted) else None
-    yield from _file("model.onnx", digests, released)
-    for dense in sorted({item.dense for item in records.evidence}):
-        yield from _file("dense.onnx", digests, dense)
-
-
-def _brought(records: Records, digests: Digests) -> Iterator[Finding]:
-    """The models that were handed in are those of the plan, byte for byte, judged or not."""
-    for index, entry in enumerate(_sequence(records)):
-        yield from _file(f"{_folder(index)}/model.onnx", digests, _text(at(entry, "sha256")))
-    source = _text(at(records.plan, "dense", "source"))
-    if _is_onnx(source):
-        yield from _file("dense.onnx", digests, _text(at(records.plan, "dense", "sha256")))
-
-
-def _candidate(
-    run: RunFolder, records: Records, step: StepReport, digests: Digests
-) -> Iterator[Finding]:
-    """The files of a candidate are those that its record and the report tell of."""
-    folder = _folder(step.position) if step.ratio is None else f"candidates/{step.ratio:.3f}"
-    if step.file != f"{folder}/model.onnx":
-        told = f"{step.name} is said to be in {step.file}; it should be in {folder}/model.onnx"
-        yield Finding(file="report.json", what=told)
-    record = read_json(run.path / folder / "candidate.json")
-    if not isinstance(record, dict):
-        yield Finding(file=f"{folder}/candidate.json", what="is missing, or not what a run writes")
-        return
-    wanted = _made(step) if records.report.job == "compress" else _handed_in(step, record)
-    for line in differences({key: record.get(key) for key in wanted}, wanted):
-        yield Finding(file=f"{folder}/candidate.json", what=line)
-    yield from _file(f"{folder}/model.onnx", digests, step.candidate)
-    if records.report.job == "compress":
-        weights = _text(record.get("weights_sha256"))
-        yield from _file(f"{folder}/weights.safetensors", digests, weights)
-
-
-def _made(step: StepReport) -> dict[str, object]:
-    """What the record of a candidate holds that was made here."""
-    return {
-        "ratio": step.ratio,
-        "params": step.params,
-        "macs": step.macs,
-        "tune_accuracy": step.tune_accuracy,
-        "difference": step.self_test_difference,
-        "parity": step.parity,
-        "epochs": step.epochs,
-        "trainability": step.trainability,
-        "sha256": step.candidate,
-    }
-
-
-def _handed_in(step: StepReport, record: dict[str, Any]) -> dict[str, object]:
-    """What the record of a candidate holds that was handed in; an ONNX file is judged as it is."""
-    source = record.get("source")
-    return {
-        "name": step.name,
-        "position": step.position,
-        "params": step.params,
-        "precision": step.precision,
-        "parity": step.parity,
-        "sha256": step.candidate,
-        "source_sha256": step.candidate if _is_onnx(source) else record.get("source_sha256"),
-    }
-
-
-def _file(name: str, digests: Digests, wanted: str | None) -> Iterator[Finding]:
-    found = digests.get(name)
-    if found == wanted:
-        return
-    if wanted is None:
-        yield Finding(file=name, what="is there, and nothing was accepted")
-    elif found is None:
-        yield Finding(file=name, what="is missing")
-    else:
-        yield Finding(file=name, what=f"its sha256 is {found}; it should be {wanted}")
-
-
-def _folder(position: int) -> str:
-    """Where a candidate lies that was handed in."""
-    return f"candidates/{position + 1:02d}"
-
-
-def _is_onnx(source: object) -> bool:
-    return isinstance(source, str) and source.endswith(".onnx")
-
-
-def _text(value: object) -> str:
-    """The value as a digest would be written; what is none is no file's."""
-    return value if isinstance(value, str) else "not told"

@@ -44,3 +44,19 @@ def at(content: object, *keys: str) -> object:
     for key in keys:
         content = content.get(key) if isinstance(content, dict) else None
     return content
+
+
+def sequence_of(records: Records) -> list[object]:
+    """Every candidate that was planned, as the plan tells of it."""
+    sequence = records.plan.get("sequence")
+    return sequence if isinstance(sequence, list) else []
+
+
+def planned_chains(records: Records) -> Mapping[str | None, str]:
+    """The precision of each sequence that shares alpha; of one where the plan tells of none."""
+    listed = records.plan.get("chains")
+    found = {
+        None if (name := at(entry, "name")) is None else str(name): str(at(entry, "precision"))
+        for entry in (listed if isinstance(listed, list) else [])
+    }
+    return found or {None: "not told"}

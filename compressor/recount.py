@@ -14,7 +14,7 @@ import numpy as np
 
 from compressor.attestation import Digests
 from compressor.measurement import measurement_of, set_of
-from compressor.records import Finding, Records, at
+from compressor.records import Finding, Records, at, planned_chains
 from compressor.runs import RunFolder
 from gates import Counts, Evidence, Outcome, judge_cell, look_sizes
 from gates.answers import ANSWER, Answers
@@ -122,7 +122,7 @@ def _answers(
     try:
         dense, pruned = map(read, files)
         cell = _Cell(
-            policy=records.policy,
+            policy=records.policy.shared_among(len(planned_chains(records))),
             rule=rule,
             item=item,
             sizes=sizes,

@@ -1,16 +1,21 @@
 """The report in words: Markdown and the first screen of the terminal. Computes nothing."""
 
 import math
+from typing import Final
 
-from compressor.report import accepted_step
+from compressor.report import accepted_step, shown_step, slow_step
 from compressor.report_schema import Report, StepReport
 from compressor.tables import (
     advisory_table,
     cell_table,
     cost_table,
     latency_table,
+    lint_lines,
+    overlap_table,
     potential_table,
 )
+
+_OVERLAP: Final = "Advisory: overlap (intersection over union) of all pixels together"
 
 
 def markdown(report: Report) -> str:
@@ -18,13 +23,17 @@ def markdown(report: Report) -> str:
     parts = [f"# {headline(report)}", "", guarantee(report), ""]
     parts += [f"- {waiver}" for waiver in waivers(report)]
     parts += [f"- {reuse}" for reuse in reuses(report)]
+    parts += [f"- {sequence}" for sequence in sequences(report)]
     parts += [f"- {reason}" for reason in reasons(report)]
     parts += ["", *cost_table(report), "", *latency_table(report)]
+    parts += ["", *advice] if (advice := lint_lines(report)) else []
     for step in report.steps:
         parts += ["", f"## {title(step)}: {step.outcome}", "", *cell_table(step)]
         parts += ["", *not_measured(step), binding(step)]
         if table := advisory_table(step):
             parts += ["", "Advisory: calibration and worst class", "", *table]
+        if table := overlap_table(step):
+            parts += ["", _OVERLAP, "", *table]
     if report.job == "compress":
         parts += ["", "## Prune potential", "", *potential_table(report)]
     if report.left_alone:
@@ -39,18 +48,24 @@ def summary(report: Report) -> str:
     parts = [headline(report), ""]
     parts += [f"  {waiver}" for waiver in waivers(report)]
     parts += [f"  {reuse}" for reuse in reuses(report)]
+    parts += [f"  {sequence}" for sequence in sequences(report)]
     parts += [f"  {reason}" for reason in reasons(report)]
     parts += ["", *cost_table(report), "", *latency_table(report)]
-    if report.steps:
-        blocking = (step for step in report.steps if step.outcome != "accepted")
-        shown = accepted_step(report) or next(blocking, report.steps[-1])
+    parts += ["", *advice] if (advice := lint_lines(report)) else []
+    if (shown := shown_step(report)) is not None:
         parts += ["", f"{shown.name}: {shown.outcome}", *cell_table(shown)]
         parts += [*not_measured(shown), binding(shown)]
+        if table := overlap_table(shown):
+            parts += ["", _OVERLAP, *table]
     return "\n".join(parts)
 
 
 def headline(report: Report) -> str:
     """The verdict in one line."""
+    if slow := slow_step(report):
+        found = f"{report.verdict.upper()} under {report.policy}"
+        times = "" if report.min_speedup is None else f"{report.min_speedup.times:g} times "
+        return f"{found}: {slow.name} is not shown to be {times}as fast"
     if report.accepted_name is None:
         what = "ratio" if report.job == "compress" else "candidate"
         return f"{report.verdict.upper()} under {report.policy}: no {what} was accepted"
@@ -58,18 +73,46 @@ def headline(report: Report) -> str:
     leave = f" with {count} waiver{'' if count == 1 else 's'}" if count else ""
     ratio = report.accepted_ratio
     which = f": {report.accepted_name}" if ratio is None else f" at ratio {ratio:.2f}"
+    step = accepted_step(report)
+    if report.job == "compress" and step is not None and step.precision not in {None, "fp32"}:
+        which += f" in {step.precision}"
     return f"ACCEPTED{leave}{which} under {report.policy}"
 
 
 def title(step: StepReport) -> str:
     """What the step is called where a sentence begins."""
-    return step.name if step.ratio is None else f"Ratio {step.ratio:.2f}"
+    if step.ratio is None:
+        return step.name
+    return f"Ratio {step.ratio:.2f}" + (f" {step.chain}" if step.chain else "")
 
 
 def reasons(report: Report) -> list[str]:
     """Why the ladder ended, each reason once."""
     end = [report.ladder_end] if report.ladder_end else []
     return list(dict.fromkeys([*report.reasons, *end]))
+
+
+def sequences(report: Report) -> list[str]:
+    """How the precisions fared that were tried side by side, why others were not, and the speed."""
+    told = []
+    several = report.chains if len(report.chains) > 1 else []
+    for chain in several:
+        last = next((s for s in report.steps if s.position == chain.accepted_position), None)
+        far = "nothing was accepted" if last is None else f"accepted up to {last.ratio:.2f}"
+        speed = "" if chain.speedup is None else f", {chain.speedup:.2f} times as fast as dense"
+        told.append(f"{chain.precision}: {far}, judged at {100 * chain.alpha:.3g} %{speed}")
+    told += [f"{precision} was left out: {why}" for precision, why in report.left_out.items()]
+    target = report.latency_target
+    if target is not None and target.median_ms is not None:
+        reached = "meets" if target.met else "misses"
+        told.append(
+            f"{target.median_ms:.3f} ms at batch {target.batch} {reached} the {target.ms:g} ms "
+            "that were asked for"
+        )
+    asked = report.min_speedup
+    if asked is not None and asked.outcome == "accepted" and asked.sentence:
+        told.append(asked.sentence)
+    return told
 
 
 def waivers(report: Report) -> list[str]:
@@ -92,8 +135,11 @@ def guarantee(report: Report) -> str:
     names = ", ".join(waiver.shift for waiver in report.waivers)
     but = f" but {names}, waived and promised nothing about" if names else ""
     enforced = (cell.statistic for step in report.steps for cell in step.cells if cell.enforced)
-    of_accuracy = set(enforced) <= {"drop", "flip rate"}
-    loses = "loses no more accuracy than" if of_accuracy else "keeps, by the metric of each rule,"
+    loses = "keeps, by the metric of each rule,"
+    if (metrics := set(enforced)) <= {"drop", "flip rate"}:
+        loses = "loses no more accuracy than"
+    elif metrics == {"pixel drop"}:
+        loses = "loses no more accuracy, of an image's pixels and its mean over images, than"
     surely = _certainty(report.alpha_per_release)
     sharing = report.reuse.releases if report.reuse else None
     others = f" but {sharing} releases, none of them made by what the others showed"

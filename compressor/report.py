@@ -9,13 +9,13 @@ from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, Final, Literal, assert_never
 
-from compressor.report_schema import (
+from compressor.report_advisories import (
     CalibrationReport,
-    CellReport,
     ClassDropReport,
-    Report,
-    StepReport,
+    ClassOverlapReport,
+    OverlapReport,
 )
+from compressor.report_schema import CellReport, Report, StepReport
 from gates import (
     Accepted,
     Cell,
@@ -27,21 +27,27 @@ from gates import (
     PairedCounts,
     Rejected,
     ScoreCounts,
+    Speed,
     Step,
     Undecided,
     Verdict,
     describe,
     explain,
-    judge,
+    judge_chains,
     prune_potential,
 )
 from gates.advisory import Calibration, ClassDrop
+from gates.chains import ONE
+from gates.overlap import Overlap
 from policies import Policy
 
 EXIT_CODES: Final[Mapping[str, int]] = {"accepted": 0, "rejected": 3, "undecided": 4}
 
-Advisories = Mapping[tuple[int, str], tuple[Calibration | None, ClassDrop | None]]
-"""What is told beside the verdict, by the candidate's position and the rule's id."""
+Advisory = tuple[Calibration | None, ClassDrop | None] | Overlap
+"""What is told of a cell beside the verdict: of a segmentation the overlap."""
+
+Advisories = Mapping[tuple[int, str], Advisory]
+"""The same, by the candidate's position and the rule's id."""
 
 NO_ADVISORIES: Final[Advisories] = MappingProxyType({})
 
@@ -59,14 +65,23 @@ def name_of(verdict: Verdict) -> Literal["accepted", "rejected", "undecided"]:
             assert_never(verdict)
 
 
-def verdict_on(policy: Policy, evidence: Sequence[Evidence], *, end: str | None) -> Verdict:
+def verdict_on(
+    policy: Policy,
+    evidence: Sequence[Evidence],
+    *,
+    end: str | None,
+    chains: Sequence[str | None] = ONE,
+    speeds: Sequence[Speed] = (),
+    batch: int = 1,
+) -> Verdict:
     """The verdict on what there is; undecided where there is nothing, for what ended the ladder.
 
     Raises:
-        VerdictError: the evidence does not fit the policy or itself.
+        VerdictError: the evidence does not fit the policy, itself or ``chains``, or nobody measured
+            how fast a candidate is where the verdict hangs on it.
     """
     if evidence:
-        return judge(policy, evidence)
+        return judge_chains(policy, evidence, chains=chains, speeds=speeds, batch=batch)
     return Undecided(steps=(), reasons=(end,) if end else (), images_needed=None)
 
 
@@ -75,8 +90,15 @@ def verdict_fields(policy: Policy, verdict: Verdict) -> dict[str, Any]:
     word = name_of(verdict)
     accepted = verdict if isinstance(verdict, Accepted) else None
     if isinstance(verdict, Accepted):
-        blocking = (s for s in verdict.steps if s.outcome is not Outcome.ACCEPTED)
-        reasons = next((explain(policy, step) for step in blocking), ())
+        blocking = {
+            s.chain: s for s in reversed(verdict.steps) if s.outcome is not Outcome.ACCEPTED
+        }
+        reasons = tuple(
+            reason
+            for chain in dict.fromkeys(step.chain for step in verdict.steps)
+            if chain in blocking
+            for reason in explain(policy, blocking[chain])
+        )
     else:
         reasons = verdict.reasons
     return {
@@ -98,15 +120,39 @@ def verdict_fields(policy: Policy, verdict: Verdict) -> dict[str, Any]:
 
 
 def deciding_steps(report: Report) -> list[StepReport]:
-    """The steps up to the first that is not accepted, and that one; later ones decide nothing."""
-    accepted = list(takewhile(lambda step: step.outcome == Outcome.ACCEPTED, report.steps))
-    return report.steps[: len(accepted) + 1]
+    """The steps up to the first that is not accepted, and that one; later ones decide nothing.
+
+    Where there are several sequences, those of each.
+    """
+    found = []
+    for chain in dict.fromkeys(step.chain for step in report.steps):
+        own = [step for step in report.steps if step.chain == chain]
+        accepted = list(takewhile(lambda step: step.outcome == Outcome.ACCEPTED, own))
+        found += own[: len(accepted) + 1]
+    return found
 
 
 def accepted_step(report: Report) -> StepReport | None:
     """The step of the released candidate; None if none is released."""
     position = report.accepted_position
     return next((step for step in report.steps if step.position == position), None)
+
+
+def slow_step(report: Report) -> StepReport | None:
+    """The step that keeps every tolerance and is not fast enough; None if that is not why."""
+    asked = report.min_speedup
+    if asked is None or asked.outcome in {None, Outcome.ACCEPTED}:
+        return None
+    return next((step for step in report.steps if step.position == asked.position), None)
+
+
+def shown_step(report: Report) -> StepReport | None:
+    """The step that says most: the released one, else the one that stopped; None without any."""
+    if slow := slow_step(report):
+        return slow
+    blocking = (step for step in report.steps if step.outcome != Outcome.ACCEPTED)
+    last = report.steps[-1] if report.steps else None
+    return accepted_step(report) or next(blocking, last)
 
 
 def step_fields(
@@ -117,6 +163,7 @@ def step_fields(
         "name": step.name,
         "position": step.position,
         "ratio": step.ratio,
+        "chain": step.chain,
         "candidate": step.candidate,
         "outcome": step.outcome.value,
         "binding": step.binding.shift,
@@ -146,7 +193,7 @@ def cell_reports(
             outcome=cell.outcome.value,
             sentence=_sentence(policy, step, cell),
             **_observed(cell.counts),
-            **_beside(*advisories.get((step.position, cell.shift), (None, None))),
+            **_beside(advisories.get((step.position, cell.shift), (None, None))),
         )
         for cell in step.cells
     ]
@@ -162,8 +209,12 @@ def _potentials(policy: Policy, steps: Sequence[Step]) -> list[dict[str, object]
     """Of each rule; none where no step has a ratio."""
     if all(step.ratio is None for step in steps):
         return []
-    found = (prune_potential(steps, rule.id) for rule in policy.shifts)
-    return [{"shift": p.shift, "certified": p.certified, "estimate": p.estimate} for p in found]
+    return [
+        {"shift": p.shift, "chain": chain, "certified": p.certified, "estimate": p.estimate}
+        for chain in dict.fromkeys(step.chain for step in steps)
+        for rule in policy.shifts
+        for p in [prune_potential([s for s in steps if s.chain == chain], rule.id)]
+    ]
 
 
 def _observed(counts: Counts) -> dict[str, Any]:
@@ -171,6 +222,11 @@ def _observed(counts: Counts) -> dict[str, Any]:
     match counts:
         case FlipCounts():
             return {"flipped": counts.flipped}
+        case ScoreCounts(of="pixels"):
+            return {
+                "dense_accuracy": 1.0 - counts.dense_score,
+                "pruned_accuracy": 1.0 - counts.pruned_score,
+            }
         case ScoreCounts():
             return {"dense_score": counts.dense_score, "pruned_score": counts.pruned_score}
         case PairedCounts():
@@ -188,8 +244,11 @@ def _rates(counts: PairedCounts | DrawCounts) -> dict[str, float]:
     }
 
 
-def _beside(calibration: Calibration | None, worst: ClassDrop | None) -> dict[str, Any]:
+def _beside(advisory: Advisory) -> dict[str, Any]:
     """The fields of a cell that decide nothing."""
+    if isinstance(advisory, Overlap):
+        return {"overlap": _overlap(advisory)}
+    calibration, worst = advisory
     return {
         "calibration": calibration
         and CalibrationReport(
@@ -201,3 +260,22 @@ def _beside(calibration: Calibration | None, worst: ClassDrop | None) -> dict[st
         "worst_class": worst
         and ClassDropReport(name=worst.name, drop=worst.drop, interval=worst.interval, n=worst.n),
     }
+
+
+def _overlap(found: Overlap) -> OverlapReport:
+    worst = found.worst
+    return OverlapReport(
+        dense=found.dense,
+        pruned=found.pruned,
+        drop=found.drop,
+        interval=found.interval,
+        classes=found.classes,
+        worst_class=ClassOverlapReport(
+            name=worst.name,
+            dense=worst.dense,
+            pruned=worst.pruned,
+            drop=worst.drop,
+            interval=worst.interval,
+            n=worst.n,
+        ),
+    )

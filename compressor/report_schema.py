@@ -8,32 +8,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from compressor.report_advisories import CalibrationReport, ClassDropReport, OverlapReport
+
 Job = Literal["compress", "gate"]
 """Whether the candidates were made here, from a dense model, or brought."""
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class CalibrationReport(_Record):
-    """Expected calibration errors, 0..1: how far confidence is from accuracy."""
-
-    dense: float
-    pruned: float
-    growth: float = Field(description="pruned minus dense; positive is worse")
-    interval: tuple[float, float] = Field(description="of the growth, 95 %, a bootstrap's")
-
-
-class ClassDropReport(_Record):
-    """The class that lost most accuracy."""
-
-    name: str
-    drop: float
-    interval: tuple[float, float] = Field(
-        description="of the drop, so wide that it holds with 95 % for all classes at once"
-    )
-    n: int = Field(description="images of the class")
 
 
 class CellReport(_Record):
@@ -46,15 +28,18 @@ class CellReport(_Record):
     )
     statistic: str = Field(
         description="what 'drop' is: drop (of accuracy), top-5 drop, Brier growth (of half the "
-        "Brier score), or flip rate (share of images that dense and pruned answer differently, "
-        "which no drop of accuracy exceeds)"
+        "Brier score), pixel drop (of the share of an image's labelled pixels that are right, its "
+        "mean over images), or flip rate (share of images that dense and pruned answer "
+        "differently, which no drop of accuracy exceeds)"
     )
     tolerance: float = Field(description="largest accepted drop, absolute")
     look: int = Field(description="looks taken at the images when the cell was decided")
     n: int = Field(description="images counted up to that look")
     draws: int = Field(default=1, description="per image")
-    dense_accuracy: float | None = Field(default=None, description="with a top-5 drop, top-5")
-    pruned_accuracy: float | None = Field(default=None, description="with a top-5 drop, top-5")
+    dense_accuracy: float | None = Field(
+        default=None, description="with a top-5 drop, top-5; with a pixel drop, of pixels"
+    )
+    pruned_accuracy: float | None = Field(default=None, description="the same")
     dense_score: float | None = Field(default=None, description="mean half Brier score, if judged")
     pruned_score: float | None = Field(default=None, description="mean half Brier score, if judged")
     drop: float = Field(description="what the statistic lost; positive is worse")
@@ -83,6 +68,49 @@ class CellReport(_Record):
     worst_class: ClassDropReport | None = Field(
         default=None, description="advisory: it decides nothing"
     )
+    overlap: OverlapReport | None = Field(
+        default=None, description="advisory: it decides nothing; of a segmentation"
+    )
+
+
+class ChainReport(_Record):
+    """One sequence of candidates: a precision, where there are several."""
+
+    name: str | None = Field(description="None where it is the only one")
+    precision: str
+    alpha: float = Field(description="its share of alpha_per_release")
+    ladder_end: str | None = Field(
+        description="why it has no later candidate; None: the gate said no"
+    )
+    accepted_position: int | None = Field(description="of its last accepted candidate")
+    speedup: float | None = Field(
+        description="of that candidate, at the batch size by which the fastest is chosen; None "
+        "where it was not measured"
+    )
+
+
+class SpeedRuleReport(_Record):
+    """The speed-up that the policy asks for, and what was measured."""
+
+    times: float = Field(description="dense time divided by pruned time, at least")
+    batch: int
+    position: int | None = Field(
+        description="of the candidate that was measured; None where none came so far"
+    )
+    measured: float | None
+    interval: tuple[float, float] | None = Field(description="of it, 95 %")
+    noise: tuple[float, float] | None = Field(description="dense against itself, 95 %")
+    outcome: str | None
+    sentence: str | None
+
+
+class LatencyTargetReport(_Record):
+    """How long a batch was allowed to take, and how long it takes."""
+
+    ms: float = Field(description="that were asked for")
+    batch: int
+    median_ms: float | None = Field(description="of the file in latency; None where none was timed")
+    met: bool | None
 
 
 class StepReport(_Record):
@@ -90,6 +118,9 @@ class StepReport(_Record):
 
     name: str = Field(description="what people call the candidate")
     position: int = Field(description="its place in the sequence, from 0")
+    chain: str | None = Field(
+        default=None, description="which of several sequences; None where there is one"
+    )
     ratio: float | None = Field(
         description="share of what ratio_of says that was asked to go; None if made elsewhere"
     )
@@ -99,7 +130,8 @@ class StepReport(_Record):
     macs: int | None = Field(description="multiply-adds for one image")
     size_bytes: int
     tune_accuracy: float | None = Field(
-        description="on images held back from training; not the gate's"
+        description="on images held back from training, not the gate's; of the network before it "
+        "was given its precision"
     )
     self_test_difference: float | None
     parity: dict[str, Any] | None
@@ -133,6 +165,9 @@ class PotentialReport(_Record):
     """How far one shift lets the model be pruned; None where no tested ratio qualifies."""
 
     shift: str
+    chain: str | None = Field(
+        default=None, description="which of several sequences; None where there is one"
+    )
     certified: float | None
     estimate: float | None
 
@@ -157,6 +192,25 @@ class ReuseReport(_Record):
     sentence: str
 
 
+class FindingReport(_Record):
+    """What in the released file costs time, and what to do about it."""
+
+    rule: str
+    nodes: list[str] = Field(description="where, the first few; empty if it is about the file")
+    what: str
+    remedy: str
+
+
+class LintReport(_Record):
+    """What the released file's graph says of its speed; advice, which decides nothing."""
+
+    convolutions: int
+    fast: int | None = Field(
+        description="of these, on the runtime's fast kernels; None where it is not told"
+    )
+    findings: list[FindingReport]
+
+
 class ForwardPasses(_Record):
     """Images that models were shown, once for each draw, in this invocation alone."""
 
@@ -167,7 +221,7 @@ class ForwardPasses(_Record):
 class Report(_Record):
     """Everything that a run found."""
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     job: Job
     verdict: Literal["accepted", "rejected", "undecided"]
     exit_code: int
@@ -190,6 +244,19 @@ class Report(_Record):
     ladder_end: str | None = Field(
         description="why no later candidate was tried; None: gate said no"
     )
+    chains: list[ChainReport] = Field(
+        default_factory=list,
+        description="sequences of candidates that share alpha; empty where none was made here",
+    )
+    left_out: dict[str, str] = Field(
+        default_factory=dict, description="precisions that were not tried, and why"
+    )
+    min_speedup: SpeedRuleReport | None = Field(
+        default=None, description="None where the policy asks for no speed-up"
+    )
+    latency_target: LatencyTargetReport | None = Field(
+        default=None, description="None where no latency was asked for"
+    )
     dense: DenseReport
     steps: list[StepReport]
     potentials: list[PotentialReport]
@@ -201,6 +268,7 @@ class Report(_Record):
     )
     left_alone: list[dict[str, Any]]
     latency: list[dict[str, Any]]
+    lint: LintReport | None = Field(default=None, description="None if nothing was released")
     forward_passes: ForwardPasses
     ratio_of: Literal["params", "macs", "latency"] | None = Field(
         default=None,

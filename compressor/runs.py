@@ -64,6 +64,11 @@ class RunFolder:
         return self.path / "evidence.jsonl"
 
     @property
+    def speeds(self) -> Path:
+        """How fast the last accepted candidates were measured to be."""
+        return self.path / "speeds.json"
+
+    @property
     def use(self) -> Path:
         """Which line of the ledger of the gate's images is this run's."""
         return self.path / "use.json"

@@ -16,9 +16,11 @@ from compressor.junit import junit_xml
 from compressor.render import markdown
 from compressor.report_schema import Report
 from compressor.runs import RunFolder
+from compressor.samples_file import SAMPLES
 
 ATTESTATION: Final = "attestation.json"
 BILL: Final = "model.cdx.json"
+PAGE: Final = "report.html"
 
 
 def _text(report: Report) -> bytes:
@@ -36,26 +38,37 @@ COVERED: Final = (
     "policy.json",
     "evidence.jsonl",
     "use.json",
+    "speeds.json",
     "answers/*/*.npy",
     "rehearsal/*/*.npy",
     "candidates/*/candidate.json",
     "candidates/*/model.onnx",
+    "candidates/*/model.*.json",
+    "candidates/*/model.*.onnx",
     "candidates/*/weights.safetensors",
     "dense.onnx",
     "model.onnx",
     "report.json",
+    SAMPLES,
+    PAGE,
     BILL,
     *RENDERED,
 )
 """Names and patterns of the files that the digests in SHA256SUMS are of."""
 
 
-def seal(run: RunFolder, report: Report) -> None:
-    """Write the report, what is made from it, and the digests of all files; the report last."""
+def seal(run: RunFolder, report: Report, *, page: bytes | None = None) -> None:
+    """Write the report, what is made from it, and the digests of all files; the report last.
+
+    ``page`` shows the report, drawn by who can; without one, none is left behind.
+    """
     record = report.model_dump_json(indent=2).encode()
     # An earlier invocation's: a run that is killed from here on is an unfinished one.
     run.report.unlink(missing_ok=True)
     (run.path / BILL).unlink(missing_ok=True)
+    (run.path / PAGE).unlink(missing_ok=True)
+    if page is not None:
+        write_atomically(run.path / PAGE, page)
     for name, content in derived(report, dense=sha256_of(run.dense)).items():
         write_atomically(run.path / name, content)
     digests = {name: sha256_of(run.path / name) for name in covered(run.path)}

@@ -26,15 +26,61 @@ def shift_list(*, profile: str, severity: int | None) -> str:
     Raises:
         ShiftError: there is no such profile or severity.
     """
-    if profile not in TABLES:
-        raise ShiftError(f"no table {profile!r}; there are: {', '.join(PROFILES[1:])}")
-    severities = SEVERITIES if severity is None else (severity,)
+    severities = _severities(profile, severity)
     header = (*_HEADER, *(f"{number:6}" for number in severities))
     rows = [row for name in SHIFTS for row in _rows(name, profile, severities)]
     notes = [_LEGEND, *_materials()]
     wrapped = (textwrap.fill(note, _WIDTH, subsequent_indent="  ") for note in notes)
     title = f"strengths of {profile} at severity {', '.join(map(str, severities))}"
     return "\n".join([title, "", *_aligned([header, *rows]), "", *wrapped])
+
+
+def shift_records(*, profile: str, severity: int | None) -> list[dict[str, object]]:
+    """The same for machines: parameters by severity, and why a shift cannot be used here, if so.
+
+    Raises:
+        ShiftError: there is no such profile or severity.
+    """
+    return [_record(name, profile, _severities(profile, severity)) for name in SHIFTS]
+
+
+def _record(name: str, profile: str, severities: Sequence[int]) -> dict[str, object]:
+    shift = SHIFTS[name]
+    unusable: str | None = None
+    try:
+        if shift.materials is not None:
+            shift.materials()
+    except ShiftError as error:
+        unusable = str(error)
+    strengths = (
+        {}
+        if name == CLEAN
+        else {
+            str(each): dict(
+                zip(
+                    shift.parameters,
+                    parameters(name, severity=each, profile=profile, side=0),
+                    strict=True,
+                )
+            )
+            for each in severities
+        }
+    )
+    return {
+        "name": name,
+        "family": shift.family,
+        "suite": shift.suite,
+        "draws": shift.chance,
+        "profile": profile,
+        "severities": strengths,
+        "unusable": unusable,
+    }
+
+
+def _severities(profile: str, severity: int | None) -> Sequence[int]:
+    if profile not in TABLES:
+        raise ShiftError(f"no table {profile!r}; there are: {', '.join(PROFILES[1:])}")
+    return SEVERITIES if severity is None else (severity,)
 
 
 def _rows(name: str, profile: str, severities: Sequence[int]) -> Iterator[tuple[str, ...]]:

@@ -7,6 +7,7 @@ from compressor.report_schema import CellReport, Report, StepReport
 
 _UNITS: Final[Mapping[str, str]] = {
     "drop": "", "top-5 drop": " top-5", "Brier growth": " Brier", "flip rate": " flips",
+    "pixel drop": " of pixels",
 }  # fmt: skip
 """What follows a number of points, by the statistic."""
 
@@ -67,6 +68,16 @@ def latency_table(report: Report) -> list[str]:
     return [*table(header, rows), "", f"Latency: {where}."]
 
 
+def lint_lines(report: Report) -> list[str]:
+    """What in the released file costs time, and what to do; nothing where nothing was found."""
+    if report.lint is None:
+        return []
+    return [
+        f"Advisory, {finding.rule}: {finding.what}. To do: {finding.remedy}."
+        for finding in report.lint.findings
+    ]
+
+
 def cell_table(step: StepReport) -> list[str]:
     """Every rule that one candidate was measured on; images and level where they differ."""
     columns: dict[str, list[str]] = {
@@ -110,6 +121,29 @@ def advisory_table(step: StepReport) -> list[str]:
     return table(header, rows) if rows else []
 
 
+def overlap_table(step: StepReport) -> list[str]:
+    """Mean overlap of each rule and the class that lost most, of a segmentation; else nothing."""
+    rows = []
+    for cell in step.cells:
+        if (found := cell.overlap) is None:
+            continue
+        worst = found.worst_class
+        rows.append(
+            [
+                cell.shift,
+                f"{found.dense:.2%} -> {found.pruned:.2%}",
+                f"{100 * found.drop:+.2f} {_interval([100 * e for e in found.interval], '+.2f')}",
+                worst.name,
+                f"{worst.dense:.2%} -> {worst.pruned:.2%}",
+                f"{100 * worst.drop:+.2f} {_interval([100 * e for e in worst.interval], '+.2f')}",
+                f"{worst.n:,}",
+            ]
+        )
+    header = ["shift", "mIoU", "drop, points [95 %]", "worst class", "its IoU"]
+    header += ["drop, points [95 %, all classes]", "n"]
+    return table(header, rows) if rows else []
+
+
 def potential_table(report: Report) -> list[str]:
     """How far each shift lets the model be pruned."""
     if not report.potentials:
@@ -119,7 +153,12 @@ def potential_table(report: Report) -> list[str]:
         return "none" if value is None else f"{value:.2f}"
 
     rows = [[p.shift, shown(p.certified), shown(p.estimate)] for p in report.potentials]
-    return table(["shift", "certified", "point estimate"], rows)
+    header = ["shift", "certified", "point estimate"]
+    if any(p.chain for p in report.potentials):
+        header.insert(1, "precision")
+        for row, potential in zip(rows, report.potentials, strict=True):
+            row.insert(1, potential.chain or "-")
+    return table(header, rows)
 
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from compressor.attestation import SUMS, Digests, statement
 from compressor.differences import differences
 from compressor.files import digest, digest_of, sha256_of
+from compressor.page_check import page_fault
 from compressor.recompute import checked
 from compressor.records import Finding, Records, read_json
 from compressor.render import headline
@@ -50,6 +51,8 @@ class Verification:
     """That were recounted and judged again."""
     not_covered: tuple[str, ...]
     """Names of other files in the folder."""
+    not_drawn: str | None = None
+    """Why the page was not drawn again, to be compared; None if it was, or there is none."""
 
 
 def verify(folder: Path, *, policy: Policy | None = None) -> Verification:
@@ -64,6 +67,7 @@ def verify(folder: Path, *, policy: Policy | None = None) -> Verification:
     sealed, findings = _seal(folder, digests)
     records, unread = _read(run)
     findings += unread
+    not_drawn: str | None = None
     if records is not None:
         findings += _policy(run, records, asked=policy)
         findings += checked(run, records, digests)
@@ -71,12 +75,15 @@ def verify(folder: Path, *, policy: Policy | None = None) -> Verification:
         # Words are made of a record that is known to hold together.
         if not damaged & {run.report.name, run.evidence.name}:
             findings += _derived(run, records.report, sealed or digests)
+            drawn, not_drawn = _drawn(run, records.report)
+            findings += drawn
     return Verification(
         findings=tuple(dict.fromkeys(findings)),
         headline=headline(records.report) if records else None,
         files=len(digests),
         cells=len(records.evidence) if records else 0,
         not_covered=tuple(_others(folder, digests)),
+        not_drawn=not_drawn,
     )
 
 
@@ -169,6 +176,17 @@ def _policy(run: RunFolder, records: Records, *, asked: Policy | None) -> Iterat
         )
 
 
+def _drawn(run: RunFolder, report: Report) -> tuple[list[Finding], str | None]:
+    """What is wrong with the page, and why that cannot be told where it cannot."""
+    try:
+        fault = page_fault(run, report)
+    except ImportError as error:
+        return [], f"{(error.name or 'what draws').partition('.')[0]} is not installed"
+    if fault is None:
+        return [], None
+    return [Finding(file=fault.file, what=f"{fault.what}{_by(report)}")], None
+
+
 def _derived(run: RunFolder, report: Report, digests: Digests) -> Iterator[Finding]:
     """What is made from the report is what this report makes, byte for byte.
 
@@ -178,9 +196,7 @@ def _derived(run: RunFolder, report: Report, digests: Digests) -> Iterator[Findi
     if missing := sorted({run.plan.name, run.dense.name} - digests.keys()):
         yield from (Finding(file=name, what="is missing") for name in missing)
         return
-    wrote = report.versions.get("compressor")
-    here = importlib.metadata.version("compressor")
-    by = "" if wrote == here else f" (compressor {wrote} wrote it, this is {here})"
+    by = _by(report)
     for name, content in derived(report, dense=digests[run.dense.name]).items():
         if _bytes_of(run.path / name) != content:
             yield Finding(file=name, what=f"is not what report.json gives{by}")
@@ -193,6 +209,13 @@ def _derived(run: RunFolder, report: Report, digests: Digests) -> Iterator[Findi
     told = list(differences(found, json.loads(wanted))) if isinstance(found, dict) else []
     for line in told or ["is missing, or not what a run writes"]:
         yield Finding(file=ATTESTATION, what=f"{line}{by}")
+
+
+def _by(report: Report) -> str:
+    """Which version wrote the run, if it is another one."""
+    wrote = report.versions.get("compressor")
+    here = importlib.metadata.version("compressor")
+    return "" if wrote == here else f" (compressor {wrote} wrote it, this is {here})"
 
 
 def _bytes_of(path: Path) -> bytes | None:

@@ -1,6 +1,10 @@
 """Whoever looks on while a job runs."""
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Final, Protocol
+
+_QUICK: Final = 1000
+"""So many images are decoded before anybody asks how far it is."""
 
 
 class Watch(Protocol):
@@ -11,3 +15,13 @@ class Watch(Protocol):
 
     def progress(self, task: str, done: int, total: int, detail: str = "") -> None:
         """A long task is ``done`` of ``total`` steps along."""
+
+
+def decoding(watch: Watch, name: str) -> Callable[[int, int], None]:
+    """What tells ``watch`` how many images of the set with this name are decoded."""
+
+    def told(done: int, total: int) -> None:
+        if total > _QUICK:
+            watch.progress(f"decode {name}", done, total)
+
+    return told

@@ -1,8 +1,9 @@
-"""The network that the demo trains, prunes and judges: small, residual, with room to prune."""
+"""The networks that the demo trains, prunes and judges: small, residual, with room to prune."""
 
 from typing import Final
 
 from torch import Tensor, nn
+from torch.nn import functional
 
 from compressor.training.recipe import Recipe
 
@@ -12,6 +13,13 @@ WIDTHS: Final = (24, 48, 96)
 # five: a network from scratch gains more from large steps than a pruned one. No flip: a mirrored
 # "turn left" is another class.
 DEMO_TRAINING: Final = Recipe(epochs=8, lr=0.1, final_lr=1e-3, distill=0, augment=("crop",))
+
+
+# 97.6 % of the pixels of unseen streets after training on 2,000; about three CPU minutes. Streets
+# may be mirrored.
+STREET_TRAINING: Final = Recipe(
+    epochs=12, lr=0.1, final_lr=1e-3, distill=0, batch_size=32, augment=("flip", "crop")
+)
 
 
 class Residual(nn.Module):
@@ -52,3 +60,39 @@ def sign_net(classes: int = 12) -> nn.Module:
         nn.Flatten(),
         nn.Linear(third, classes),
     )
+
+
+class StreetNet(nn.Module):
+    """Classes read off at three resolutions, added up. Long et al. 2015, arXiv:1411.4038."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        first, second, third = WIDTHS
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, first, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(first),
+            nn.ReLU(),
+        )
+        self.fine = Residual(first, first, stride=1)
+        self.middle = Residual(first, second, stride=2)
+        self.coarse = nn.Sequential(
+            Residual(second, third, stride=2), Residual(third, third, stride=2)
+        )
+        self.heads = nn.ModuleList(nn.Conv2d(width, classes, 1) for width in (first, second, third))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images [n 3 h w] to logits [n classes h w]; h and w divisible by 16."""
+        fine = self.fine(self.stem(x))
+        middle = self.middle(fine)
+        coarse = self.coarse(middle)
+        size = x.shape[-2:]
+        parts = [
+            functional.interpolate(head(features), size, mode="bilinear")
+            for head, features in zip(self.heads, (fine, middle, coarse), strict=True)
+        ]
+        return parts[0] + parts[1] + parts[2]
+
+
+def street_net(classes: int = 5) -> nn.Module:
+    """Images float32 [n 3 h w], normalised, to logits [n classes h w]; h and w divisible by 16."""
+    return StreetNet(classes)

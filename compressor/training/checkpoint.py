@@ -27,10 +27,12 @@ class EpochLog:
     loss: float
     """Mean over the epoch's images."""
     accuracy: float
-    """Share of the epoch's images named right while the weights were still moving."""
+    """Share of the epoch's images named right while the weights were still moving; of masks, of
+    all labelled pixels."""
     seconds: float
     tune_accuracy: float | None = None
-    """On images held back from training, after the epoch; None where there were none."""
+    """On images held back from training, after the epoch, as ``batches.accuracy`` counts it; None
+    where there were none."""
 
 
 def save(

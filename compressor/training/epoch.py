@@ -1,5 +1,6 @@
 """One epoch of stochastic gradient descent, step by step."""
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -12,9 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compressor.labels import NOT_LABELLED, are_masks
 from compressor.training.augment import AUGMENTS, Augment
 from compressor.training.averaging import decay_at, follow
-from compressor.training.batches import LabelledImages, normalised
+from compressor.training.batches import LabelledImages, normalised, right_answers
 from compressor.training.checkpoint import EpochLog
 from compressor.training.recipe import Recipe, TrainingError
 
@@ -70,14 +72,13 @@ def train_epoch(
     """One pass in a new random order, one learning rate for each step."""
     start = time.perf_counter()
     order = rng.permutation(len(run.data.labels))
-    loss_sum, right, seen = 0.0, 0, 0
+    loss_sum, right, asked, seen = 0.0, 0, 0, 0
     run.network.train()
     with _forked_torch_rng(run.device, seed=int(rng.integers(2**63))):
         for step, lr in enumerate(lrs):
             chosen = order[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
-            images = _views(run, chosen, epoch, rng=rng, augment=augment)
-            labels = torch.from_numpy(run.data.labels[chosen]).to(run.device)
-            loss, right_now = _step(run, images, labels, lr=lr)
+            images, labels = _views(run, chosen, epoch, rng=rng, augment=augment)
+            loss, right_now, asked_now = _step(run, images, labels, lr=lr)
             if after_step is not None:
                 after_step(run.network)
             if run.average is not None:
@@ -95,6 +96,7 @@ def train_epoch(
                 raise TrainingError(_diverged(place))
             loss_sum += loss * len(chosen)
             right += right_now
+            asked += asked_now
             seen += len(chosen)
             if on_step is not None:
                 on_step(place)
@@ -103,7 +105,7 @@ def train_epoch(
         lr_first=lrs[0],
         lr_last=lrs[-1],
         loss=loss_sum / seen,
-        accuracy=right / seen,
+        accuracy=right / max(asked, 1),
         seconds=time.perf_counter() - start,
     )
 
@@ -115,20 +117,25 @@ def _views(
     *,
     rng: np.random.Generator,
     augment: Augment | None,
-) -> Tensor:
-    """The chosen images as this epoch shows them: float32 [n c h w]."""
-    images = run.data.images[chosen]
+) -> tuple[Tensor, Tensor]:
+    """The chosen images as this epoch shows them, float32 [n c h w], and labels or their masks."""
+    images, labels = run.data.images[chosen], run.data.labels[chosen]
     for name in run.recipe.augment:
+        if are_masks(labels):
+            # With the same draws, so that a mask goes where its image goes.
+            twin = copy.deepcopy(rng)
+            labels = AUGMENTS[name](labels[:, None].astype(np.uint8, copy=False), twin)[:, 0]
         images = AUGMENTS[name](images, rng)
     if augment is not None:
         # Last: on the pixels that the network reads, as the gate applies its shifts.
         images = augment(images, run.data.ids[chosen], epoch)
     pixels = normalised(images, run.data, device=run.device)
-    return pixels.contiguous(memory_format=run.layout)
+    wanted = torch.from_numpy(np.ascontiguousarray(labels)).to(run.device).long()
+    return pixels.contiguous(memory_format=run.layout), wanted
 
 
-def _step(run: Run, images: Tensor, labels: Tensor, *, lr: float) -> tuple[float, int]:
-    """Change the weights once; the loss, and how many images were named right before."""
+def _step(run: Run, images: Tensor, labels: Tensor, *, lr: float) -> tuple[float, int, int]:
+    """Change the weights once; the loss, and before that right answers, and all of them."""
     for group in run.optimiser.param_groups:
         group["lr"] = lr
     with torch.autocast(run.device.type, torch.bfloat16, enabled=run.bfloat16):
@@ -139,15 +146,18 @@ def _step(run: Run, images: Tensor, labels: Tensor, *, lr: float) -> tuple[float
     run.optimiser.zero_grad()
     loss.backward()
     run.optimiser.step()
-    return loss.item(), int((logits.argmax(1) == labels).sum())
+    right, asked = right_answers(logits, labels)
+    return loss.item(), int(right.sum()), int(asked.sum())
 
 
 def _loss(logits: Tensor, labels: Tensor, taught: Tensor | None, *, recipe: Recipe) -> Tensor:
     """Mean over the batch; Hinton et al. 2015 (arXiv:1503.02531), section 2.
 
-    T^2 keeps the size of the soft gradients while the temperature T shrinks them by 1 / T^2.
+    T^2 keeps the size of the soft gradients while the temperature T shrinks them by 1 / T^2. Of
+    masks the mean is over pixels: of the labels' part over the labelled ones, of the teacher's over
+    all, for it answers everywhere.
     """
-    hard = functional.cross_entropy(logits, labels)
+    hard = _by_labels(logits, labels)
     if taught is None:
         return hard
     t = recipe.temperature
@@ -157,7 +167,17 @@ def _loss(logits: Tensor, labels: Tensor, taught: Tensor | None, *, recipe: Reci
         log_target=True,
         reduction="batchmean",
     )
-    return (1 - recipe.distill) * hard + recipe.distill * t**2 * soft
+    places = math.prod(logits.shape[2:])
+    return (1 - recipe.distill) * hard + recipe.distill * t**2 * soft / places
+
+
+def _by_labels(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy over images, or over the labelled pixels; 0 where a batch has none."""
+    if labels.dim() == 1:
+        return functional.cross_entropy(logits, labels)
+    total = functional.cross_entropy(logits, labels, ignore_index=NOT_LABELLED, reduction="sum")
+    mean: Tensor = total / (labels != NOT_LABELLED).sum().clamp_min(1)
+    return mean
 
 
 @contextmanager

@@ -48,13 +48,15 @@ def jacobian_singular_values(model: nn.Module, images: Tensor, *, device: torch.
     [n c h w]; its mean singular value, before and after a cut, is what Wang & Fu 2022
     (arXiv:2207.12534) follow as a sign of damaged trainability. A row takes one backward pass for
     all images together, since in evaluation mode no image's logits hang on another's pixels. With
-    more than ``JACOBIAN_LOGITS`` classes, the rows are those of so many classes, spread evenly.
+    more than ``JACOBIAN_LOGITS`` classes, the rows are those of so many classes, spread evenly. Of
+    a network that answers every pixel, a logit is the mean over the pixels.
     """
     network = on_device(model, device).eval()
     network.requires_grad_(requires_grad=False)
     with torch.enable_grad():
         pixels = images.detach().to(device).requires_grad_()
         logits = network(pixels).float()
+        logits = logits.flatten(2).mean(2) if logits.dim() > 2 else logits
         count = min(logits.shape[1], JACOBIAN_LOGITS)
         chosen = torch.linspace(0, logits.shape[1] - 1, count).round().long().tolist()
         rows = [

@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import Result
 
 import compressor.demo.job
 import compressor.pipeline
 from compressor.config import load_project
+from compressor.data import load_images
+from compressor.demo import streets
 from compressor.demo.job import prepare
-from compressor.demo.network import DEMO_TRAINING
+from compressor.demo.network import DEMO_TRAINING, STREET_TRAINING
 from compressor.demo.signs import CLASSES
 from compressor.models import load_model
 from compressor.terminal import Silent
@@ -52,6 +55,25 @@ def test_what_is_there_already_stays(tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
     prepare(tmp_path, watch=Silent())
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.usefixtures("small")
+def test_streets_are_prepared_with_masks_and_a_network_that_answers_every_pixel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = compressor.demo.job
+    monkeypatch.setattr(job, "STREETS", 64)
+    monkeypatch.setattr(job, "GATE_STREETS", 40)
+    monkeypatch.setattr(job, "STREET_TRAINING", replace(STREET_TRAINING, epochs=1))
+    prepare(tmp_path, watch=Silent(), task="segmentation")
+    project = load_project(tmp_path / "compress.yaml")
+    for source, count in ((project.data.train, 64), (project.data.gate, 40)):
+        found = load_images(source, size=project.input.size, cache=tmp_path / "c", root=tmp_path)
+        assert found.segmented
+        assert found.labels.shape == (count, 64, 64)
+        assert found.classes == streets.CLASSES
+    model = load_model(tmp_path / "model.pt", factory=project.model.factory, root=tmp_path)
+    assert model.module(torch.zeros(1, *project.input.size)).shape == (1, 5, 64, 64)
 
 
 POLICY = """

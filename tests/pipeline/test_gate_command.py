@@ -61,7 +61,7 @@ def _renumbered(path: Path, *, blur: float = 0.0, order: Sequence[int] = ()) -> 
     # The last layer's weight and bias are the ones with as many rows as there are classes.
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
-        if values.shape[:1] != (4,):
+        if values.shape[:1] != (4,) or values.dtype != np.float32:
             continue
         if blur:
             rng = np.random.default_rng(0)
@@ -394,19 +394,18 @@ def test_a_missing_candidate_is_named(home: Path, refused: Callable[..., str]) -
 
 
 class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # the package has no types
-    def __init__(self, name: str, images: NDArray[np.float32]) -> None:
+    def __init__(self, name: str, images: NDArray[np.uint8]) -> None:
         self._batches = iter([{name: images[k : k + 50]} for k in range(0, len(images), 50)])
 
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
         return next(self._batches, None)
 
 
 def test_an_int8_model_of_another_tool_is_judged_like_any_other(home: Path, judged: Judged) -> None:
     train = np.load(home / "train.npz")["images"][:200]
-    inputs = (train.transpose(0, 3, 1, 2).astype(np.float32) / 255 - 0.5) / 0.25
     name = onnx.load(home / "dense.onnx").graph.input[0].name
     quantize_static(
-        home / "dense.onnx", home / "int8.onnx", _Calibration(name, inputs),
+        home / "dense.onnx", home / "int8.onnx", _Calibration(name, train),
         quant_format=QuantFormat.QDQ, activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8, per_channel=True,
     )  # fmt: skip

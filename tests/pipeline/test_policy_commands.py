@@ -11,7 +11,23 @@ from policies import Policy, built_in, load_policy
 
 Compress = Callable[..., Result]
 
-COMMANDS = ["demo", "gate", "ledger", "plan", "policy", "prune", "run", "shifts", "verify"]
+COMMANDS = [
+    "bench",
+    "demo",
+    "doctor",
+    "export",
+    "gate",
+    "ledger",
+    "lint",
+    "plan",
+    "policy",
+    "prune",
+    "report",
+    "run",
+    "shifts",
+    "study",
+    "verify",
+]
 
 
 def commands_of(text: str) -> list[str]:

@@ -25,7 +25,7 @@ from policies import load_policy
 
 RATIOS = (0.2, 0.4)
 
-TIMED = {"report.json", "report.md", "junit.xml", "SHA256SUMS", "attestation.json"}
+TIMED = {"report.json", "report.md", "report.html", "junit.xml", "SHA256SUMS", "attestation.json"}
 """What tells how long an invocation took, or has the digest of what does."""
 
 

@@ -59,9 +59,7 @@ def _some(of: Subject) -> list[Batch]:
     return chosen
 
 
-def _scores(
-    group: ChannelGroup, of: Subject, batches: Sequence[Batch], *, whole: float
-) -> Tensor:
+def _scores(group: ChannelGroup, of: Subject, batches: Sequence[Batch], *, whole: float) -> Tensor:
     order = l2(group, of).argsort(stable=True)
     width = len(order)
     ends = sorted({round(width * part / PARTS) for part in range(PARTS + 1)})

@@ -79,7 +79,7 @@ def expand(of: Subject, *, slopes: bool) -> dict[str, Terms]:
                 _check_samples(logits, reached)
                 checked = True
             read = [_by_sample(r.patches().flatten(1, 2), len(index), r) for r in reached]
-            for seed in _seeds(logits, needed, of.generator):
+            for seed in _seeds(logits, labels[index], needed, of.generator):
                 _add_squares(sums, _products(logits, reached, read, seed))
             if slopes:
                 seed = _slope_seed(logits, labels[index])
@@ -128,8 +128,10 @@ def _needed(model: nn.Module, images: Tensor, size: int) -> Tensor | None:
     return seeds_needed(torch.cat([model(part) for part in images.split(size)])).cpu()
 
 
-def _seeds(logits: Tensor, needed: int | None, generator: torch.Generator) -> list[Tensor]:
-    return [drawn_seed(logits, generator)] if needed is None else seeds(logits, needed)
+def _seeds(
+    logits: Tensor, labels: Tensor, needed: int | None, generator: torch.Generator
+) -> list[Tensor]:
+    return [drawn_seed(logits, labels, generator)] if needed is None else seeds(logits, needed)
 
 
 def _slope_seed(logits: Tensor, labels: Tensor) -> Tensor:

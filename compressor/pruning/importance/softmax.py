@@ -5,12 +5,13 @@ By its logits the cross-entropy has the Hessian ``H = diag(p) - p p^T``, whateve
 one backward pass with the seed s_k for each k, and no expectation left to sample.
 """
 
-import math
 from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from compressor.labels import NOT_LABELLED
 
 MOST_CLASSES: Final = 100
 """Up to here every seed is taken; above, and for an answer at every place, they are drawn."""
@@ -63,24 +64,32 @@ def seeds_needed(logits: Tensor) -> Tensor:
     return needed
 
 
-def drawn_seed(logits: Tensor, generator: torch.Generator) -> Tensor:
+def drawn_seed(logits: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
     """A random seed like ``logits`` [n classes (places)], whose outer product has H as its mean.
 
     ``L r`` with ``L = diag(sqrt p) - p sqrt(p)^T``, for which ``L L^T = H``, and random signs r
     (Hutchinson's estimator of a diagonal). Unlike the gradient for a label that is drawn from p
-    it has no rare large values. Places have signs of their own, and the loss is their mean.
+    it has no rare large values. Places have signs of their own, and the loss is the mean over
+    those that are labelled; which class they are does not matter.
     """
     p = logits.detach().softmax(1)
     signs = torch.randint(0, 2, p.shape, generator=generator).to(p) * 2.0 - 1.0
     rooted = p.sqrt() * signs
-    places = max(1, logits[0, 0].numel())
-    return (rooted - p * rooted.sum(1, keepdim=True)) / math.sqrt(places)
+    drawn = rooted - p * rooted.sum(1, keepdim=True)
+    if labels.dim() == 1:
+        return drawn
+    known = labels != NOT_LABELLED
+    places = known.flatten(1).sum(1).clamp_min(1)
+    return drawn * known[:, None] / places.to(drawn).sqrt().view(-1, *(1,) * (drawn.dim() - 1))
 
 
 def losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of each sample [n], where there are places their mean."""
-    found = functional.cross_entropy(logits, labels, reduction="none")
-    return found.flatten(1).mean(1) if found.dim() > 1 else found
+    """Cross-entropy of each sample [n], where there are places the mean over the labelled ones."""
+    if labels.dim() == 1:
+        return functional.cross_entropy(logits, labels, reduction="none")
+    found = functional.cross_entropy(logits, labels, reduction="none", ignore_index=NOT_LABELLED)
+    known = (labels != NOT_LABELLED).flatten(1).sum(1)
+    return found.flatten(1).sum(1) / known.clamp_min(1)
 
 
 def _left(p: Tensor) -> Tensor:

@@ -127,7 +127,7 @@ HANDLED: Final[Mapping[str, tuple[Callable[[], nn.Module], str]]] = {
     "a tensor with a history": (remembering, ""),
     "a dictionary": (lambda: ending_in(lambda y: OrderedDict(out=y)), "['out'] is taken"),
     "a tuple": (lambda: ending_in(lambda y: (y, None)), "[0] is taken"),
-    "a named tuple": (lambda: ending_in(lambda y: Pair(y, None)), "[0] is taken"),
+    "a named tuple": (lambda: ending_in(lambda y: Pair(y, None)), ".logits is taken"),
     "a dataclass": (lambda: ending_in(Answer), ".logits is taken"),
     "nested": (lambda: ending_in(lambda y: {"a": [Answer(y)]}), "['a'][0].logits is taken"),
 }  # fmt: skip

@@ -320,6 +320,43 @@ def test_sure_images_need_fewer_seeds() -> None:
 
 def test_the_mean_outer_product_of_drawn_seeds_is_the_hessian_of_the_softmax() -> None:
     values = logits(4, sure=1.0)[:1].repeat(20_000, 1)
-    seed = softmax.drawn_seed(values, torch.Generator().manual_seed(0))
+    labels = torch.zeros(len(values), dtype=torch.long)
+    seed = softmax.drawn_seed(values, labels, torch.Generator().manual_seed(0))
     found = seed.T @ seed / len(seed)
     torch.testing.assert_close(found, of_softmax(values[:1])[0], rtol=0.0, atol=0.01)
+
+
+# Of four pixels in two images, the third is not labelled.
+PIXELS = torch.tensor([[[0, 2], [255, 1]], [[1, 1], [0, 255]]])
+
+
+def pixel_logits(n: int = 2) -> Tensor:
+    found = torch.randn(2, 3, 2, 2, generator=torch.Generator().manual_seed(4))
+    return found.repeat(n // 2, 1, 1, 1)
+
+
+def test_a_loss_of_pixels_is_the_mean_over_the_labelled_ones_of_an_image() -> None:
+    values = pixel_logits()
+    for sample, labels, found in zip(values, PIXELS, softmax.losses(values, PIXELS), strict=True):
+        terms = [
+            -sample[:, y, x].log_softmax(0)[labels[y, x]]
+            for y in range(2)
+            for x in range(2)
+            if labels[y, x] != 255
+        ]
+        assert found == pytest.approx(float(torch.stack(terms).mean()))
+
+
+def test_drawn_seeds_have_the_curvature_of_the_labelled_pixels_alone() -> None:
+    values = pixel_logits(40_000)
+    labels = PIXELS.repeat(20_000, 1, 1)
+    seed = softmax.drawn_seed(values, labels, torch.Generator().manual_seed(0))
+    for image in range(2):
+        flat = seed[image::2].flatten(1)
+        found = flat.T @ flat / len(flat)
+
+        def loss(v: Tensor, image: int = image) -> Tensor:
+            return softmax.losses(v.view(1, 3, 2, 2), PIXELS[image][None]).sum()
+
+        hessian = torch.autograd.functional.hessian(loss, values[image].flatten())
+        assert torch.allclose(found, hessian, atol=5e-3)
