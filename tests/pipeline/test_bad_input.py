@@ -34,7 +34,11 @@ Command = Callable[..., list[str]]
         ("data.gate={npz: absent.npz}", 2, r"cannot read .*absent\.npz"),
         ("data.gate={folder: absent}", 2, r"no folder .*absent; expected"),
         ("input.size=[3, 4, 4]", 2, r"input\.size is \[3, 4, 4\], .* at least 8 pixels"),
-        ("latency.provider=tpu", 2, r"--set latency\.provider=tpu: .*'auto', 'cpu' or 'cuda'"),
+        (
+            "latency.provider=tpu",
+            2,
+            r"--set latency\.provider=tpu: .*'auto', 'cpu', 'cuda' or 'tensorrt'",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_with_its_reason(

@@ -261,8 +261,12 @@ REFUSED: Final[Mapping[str, tuple[Callable[[], nn.Module], tuple[str, ...]]]] = 
     "meta": (lambda: network(conv(3, 16).to("meta")), ("'stem' (Conv2d)", "load its weights")),
     "two inputs": (Two, ("takes 2 inputs (image, scale)", "wrap it")),
     "two outputs": (
-        lambda: ending_in(lambda y: {"out": y, "aux": y}),
-        ("2 tensors (['out'], ['aux'])", "returns network(images)['out']"),
+        lambda: ending_in(lambda y: {"masks": y, "aux": y}),
+        (
+            "2 tensors (['masks'], ['aux'])",
+            "model: {output: masks}",
+            "returns network(images)['masks']",
+        ),
     ),
     "no tensor": (
         lambda: ending_in(lambda y: y.detach().tolist()), ("a list with no tensor", "wrap it"),
