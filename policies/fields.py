@@ -98,7 +98,8 @@ Tolerance = Annotated[
 JudgedMetric = Annotated[
     Metric,
     Field(
-        description="What must not get worse. top1: accuracy of the first answer; top5: share of "
+        description="What must not get worse. top1: accuracy of the first answer, of a "
+        "segmentation the share of an image's labelled pixels that are right; top5: share of "
         "images whose class is among the five first answers; brier: half the Brier score of the "
         "probabilities, (1/2) sum over classes of (p_k - y_k)^2; flips: whether dense and pruned "
         "give the same first answer, right or wrong (only with one draw per image).",

@@ -85,10 +85,11 @@ class StreetNet(nn.Module):
         fine = self.fine(self.stem(x))
         middle = self.middle(fine)
         coarse = self.coarse(middle)
-        size = x.shape[-2:]
+        found = [head(part) for head, part in zip(self.heads, (fine, middle, coarse), strict=True)]
+        # By fixed factors: nothing in the exported file has to ask for a shape.
         parts = [
-            functional.interpolate(head(features), size, mode="bilinear")
-            for head, features in zip(self.heads, (fine, middle, coarse), strict=True)
+            functional.interpolate(logits, scale_factor=factor, mode="bilinear")
+            for logits, factor in zip(found, (2.0, 4.0, 16.0), strict=True)
         ]
         return parts[0] + parts[1] + parts[2]
 
