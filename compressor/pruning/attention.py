@@ -79,7 +79,7 @@ class SelfAttention(nn.Module):
             ValueError: a mask was given.
         """
         if options.get("attn_mask") is not None or options.get("key_padding_mask") is not None:
-            raise ValueError("a mask was given, and this attention has none; use the one it replaced")
+            raise ValueError("a mask was given, and this attention takes none")
         key = query if key is None else key
         value = key if value is None else value
         parts = (self.query(query), self.key(key), self.value(value))
