@@ -103,7 +103,7 @@ def carry_out(
         click.echo(report.model_dump_json(indent=2))
     else:
         click.echo(summary(report))
-        click.echo(f"\nreport: {folder / 'report.md'}")
+        click.echo(f"\nreport: {folder / 'report.html'}")
     log(announce(report, folder, environ))
     return report.exit_code
 

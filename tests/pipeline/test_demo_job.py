@@ -104,7 +104,7 @@ def test_demo_is_the_main_job_with_the_commands_a_user_would_type(
     for name, file in files.items():
         assert f"$ cd {folder} && compress model.pt --policy {file}" in result.stderr
         assert f"under {name}" in result.stdout
-        assert str(reports[name].with_suffix(".md")) in result.stdout
+        assert str(reports[name].with_suffix(".html")) in result.stdout
     assert result.exit_code == json.loads(reports["one"].read_text())["exit_code"]
 
 

@@ -38,7 +38,7 @@ def test_report_text_and_screen_hold_what_the_record_holds(finished: Finished, n
     folder, result = finished(name)
     report = Report.model_validate_json((folder / "report.json").read_text())
     assert (folder / "report.md").read_text() == markdown(report)
-    assert result.stdout == f"{summary(report)}\n\nreport: {folder / 'report.md'}\n"
+    assert result.stdout == f"{summary(report)}\n\nreport: {folder / 'report.html'}\n"
 
 
 @pytest.mark.parametrize("name", EXPECTED)
