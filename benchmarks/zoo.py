@@ -310,7 +310,7 @@ def _peer(told: Mapping[str, Any] | None) -> str:
     figures = [f"{told['why'][:80]}"] if "why" in told else []
     if told.get("difference") is not None:
         figures.append(f"differs by {told['difference']:.0e}")
-    if "macs_kept" in told:
+    if told["outcome"] == "runs":
         figures.append(f"smallest has {told['macs_kept']:.0%} of the MACs")
     return ": ".join([str(told["outcome"]), *figures])
 

@@ -138,8 +138,10 @@ def _serve(line: Connection, work: Work, crew: Crew, number: int) -> None:
             return
         try:
             work(task)
+        # Anything at all: a process cannot raise in its driver, which would wait for an answer for
+        # ever. It gets the traceback and ends the study with it; here the error goes on.
         except Exception:
-            line.send(traceback.format_exc())  # the driver ends the study with it
+            line.send(traceback.format_exc())
             raise
         line.send(None)
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.peers.zoo import PEERS
+from benchmarks.peers import zoo as peers
 from benchmarks.zoo import _COLUMNS, _row, network_of
 
 PRUNED: dict[str, Any] = {
@@ -37,10 +37,29 @@ def test_a_peer_is_told_with_what_it_came_to() -> None:
 def test_torch_pruning_alone_is_right_on_a_plain_network_and_fails_on_a_shuffled_one() -> None:
     def told(name: str) -> dict[str, Any]:
         network, images = network_of(name, quick=True)
-        return PEERS["torch-pruning"](network, images)
+        return peers.told_of("torch-pruning", network, images)
 
     before = torch.get_rng_state()
     assert told("squeezenet1_1")["outcome"] == "right"
-    with pytest.raises(ZeroDivisionError):
-        told("shufflenet_v2_x0_5")
+    assert told("shufflenet_v2_x0_5")["why"].startswith("ZeroDivisionError")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_peer_that_is_not_installed_has_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, images = torch.nn.Conv2d(3, 4, 1), torch.zeros(1, 3, 4, 4)
+    cut = peers.PEERS["fastnas"][1]
+    monkeypatch.setattr(peers, "PEERS", {"fastnas": ("there_is_no_such_package", cut)})
+    with pytest.raises(ImportError):
+        peers.told_of("fastnas", network, images)
+
+
+def test_what_goes_wrong_in_our_own_measuring_is_no_failure_of_a_peer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(_model: object, _images: object) -> None:
+        raise LookupError("ours")
+
+    monkeypatch.setattr(peers, "PEERS", {"one": ("torch", lambda network, _: (network, None))})
+    monkeypatch.setattr(peers, "cost", broken)
+    with pytest.raises(LookupError, match="ours"):
+        peers.told_of("one", torch.nn.Conv2d(3, 4, 1), torch.zeros(1, 3, 4, 4))

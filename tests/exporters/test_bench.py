@@ -233,7 +233,7 @@ def test_a_provider_that_has_gone_is_told_apart_from_a_file_that_fails() -> None
     """It was usable when the benchmark began; what is probed now is this machine."""
     gone = probe("tensorrt")
     if gone.usable:
-        pytest.skip("TensorRT works here")
+        pytest.skip("TensorRT works here, so that it cannot be found gone")
     began = Provider(name="tensorrt", usable=True, reason="it ran")
     text = bench._explained(began, "CUDA failure 999", batch=8)
     assert text.startswith("tensorrt worked when the benchmark began and stopped at batch 8: ")
@@ -244,7 +244,7 @@ def test_a_provider_that_has_gone_is_told_apart_from_a_file_that_fails() -> None
 
 def test_a_gpu_that_is_not_there_times_nothing(wide: Path) -> None:
     if probe("cuda").usable:
-        pytest.skip("CUDA works here")
+        pytest.skip("CUDA works here, so that it cannot be found gone")
     asked = Provider(name="cuda", usable=True, reason="said to work")
     with pytest.raises(
         LatencyError, match="cuda worked when the benchmark began and stopped at batch 1: "

@@ -8,6 +8,7 @@ from exporters.child import run_module
 from exporters.libraries import missing_in, missing_libraries, packages_of, provider_library
 
 CUDA = provider_library("cuda")
+NO_CUDA = "this onnxruntime is built without CUDA (macOS, ARM): it has no such library to look into"
 
 
 def test_a_loaders_error_names_the_library() -> None:
@@ -22,15 +23,15 @@ def test_each_library_of_cuda_comes_from_its_package_and_the_driver_from_none() 
     assert packages_of(("libnvinfer.so.10",)) == ("tensorrt-cu13>=10.13,<11",)
 
 
-@pytest.mark.skipif(not CUDA.exists(), reason="this onnxruntime is built without CUDA")
-@pytest.mark.skipif(shutil.which("ldd") is None, reason="this system has no ldd")
+@pytest.mark.skipif(not CUDA.exists(), reason=NO_CUDA)
+@pytest.mark.skipif(shutil.which("ldd") is None, reason="no ldd here; without it is the next test")
 def test_all_that_the_loader_cannot_find_is_missing() -> None:
     missing = missing_libraries(CUDA)
     assert ("libcuda.so.1" in missing) != libraries._loads("libcuda.so.1")
     assert not any(libraries._loads(name) for name in missing)
 
 
-@pytest.mark.skipif(not CUDA.exists(), reason="this onnxruntime is built without CUDA")
+@pytest.mark.skipif(not CUDA.exists(), reason=NO_CUDA)
 def test_without_ldd_the_loaders_first_complaint_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     everything = missing_libraries(CUDA)
     monkeypatch.setenv("PATH", "")
@@ -43,7 +44,7 @@ def test_a_library_that_needs_nothing_lacks_nothing() -> None:
     assert missing_libraries(libc) == ()
 
 
-@pytest.mark.skipif(not CUDA.exists(), reason="this onnxruntime is built without CUDA")
+@pytest.mark.skipif(not CUDA.exists(), reason=NO_CUDA)
 def test_a_probe_says_what_is_missing_before_it_tries() -> None:
     """So that a provider which ends the process has still been explained."""
     process = run_module("exporters.providers", "cuda", timeout_s=60)

@@ -95,7 +95,7 @@ def test_a_provider_that_does_not_work_is_refused_not_replaced(
     name: str, files: tuple[Path, Path]
 ) -> None:
     if probe("cuda" if name == "cuda" else "tensorrt").usable:
-        pytest.skip(f"{name} works here")
+        pytest.skip(f"{name} works here, and what is tested is its refusal where it does not")
     result = command("bench", *files, *BRIEF, "--provider", name)
     assert result.exit_code == 2
     assert f"cannot run on {name}: " in result.stderr

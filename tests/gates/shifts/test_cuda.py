@@ -9,7 +9,10 @@ from tests.gates.shifts.pictures import photographs
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@pytest.mark.skipif(
+    not torch.cuda.is_available(),
+    reason="compares a GPU with the CPU, and there is no CUDA device here",
+)
 @pytest.mark.parametrize("side", [32, 224])
 @pytest.mark.parametrize("name", SHIFTS)
 def test_a_gpu_gives_the_bytes_of_the_cpu_but_for_a_rounding(name: str, side: int) -> None:
