@@ -112,8 +112,8 @@ def _tried(setup: Setup, trial: Trial) -> Record:
         found = WORK[trial.kind](shop_of(setup, Silent()), trial)
         return done(trial, found, seconds=time.perf_counter() - start)
     # A trial runs the user's network and data, and hundreds of hours may stand beside it: whatever
-    # one raises is recorded with its traceback and named in the report, and the trial is tried again
-    # when that is asked for. KeyboardInterrupt and SystemExit pass.
+    # one raises is recorded with its traceback and named in the report, and --retry-failed does the
+    # trial again. KeyboardInterrupt and SystemExit pass.
     except Exception:  # noqa: BLE001 # recorded with its traceback, not swallowed
         return failed(trial, traceback.format_exc(), seconds=time.perf_counter() - start)
 
