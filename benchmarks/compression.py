@@ -107,7 +107,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add_options(parser)
     add = parser.add_argument
-    add("--methods", nargs="+", default=METHODS, help="also ours:IMPORTANCE:ALLOCATION:STEPS")
+    add("--methods", nargs="+", default=METHODS, help="also ours:IMPORTANCE:ALLOCATION:STEPS, @4")
     add("--points", nargs="+", type=float, default=POINTS, help="times fewer multiply-adds")
     add("--seeds", nargs="+", type=int, default=(0,))
     add("--epochs", type=int, default=10)

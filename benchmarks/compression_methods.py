@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.compression_setup import MOST_BESIDE, Setup
 from compressor.config_search import Search
 from compressor.pruning.allocation import ALLOCATIONS, UnreachableRatioError
+from compressor.pruning.blocks import Align
 from compressor.pruning.candidate import Method, Prunable, propose
 from compressor.pruning.cost import cost
 from compressor.pruning.importance import IMPORTANCES
@@ -51,7 +52,8 @@ class Ask:
     """How many times fewer multiply-adds."""
     seed: int
     aligns: tuple[int, ...]
-    """Widths are multiples of the first of these with which the point is reached."""
+    """Widths are multiples of the first of these with which the point is reached. Ours begin with
+    "auto", which is 8 too where layers are wide enough for it."""
     out: Path
     modelopt: Path | None
     """The Python of an environment with NVIDIA ModelOpt."""
@@ -69,7 +71,7 @@ class Cut:
     """A smaller network, not retrained."""
 
     model: nn.Module
-    align: int
+    align: Align
     note: str = ""
 
 
@@ -79,15 +81,27 @@ Maker = Callable[[Ask], Cut]
 def maker(name: str) -> Maker:
     """Of "ours[:IMPORTANCE[:ALLOCATION[:STEPS]]]", "random", or one of PEERS.
 
+    "@4" behind any of them: widths in multiples of at most 4.
+
     Raises:
         ValueError: there is no such method.
     """
+    name, _, most = name.partition("@")
+    made = _maker(name)
+    return partial(_finer, made=made, most=int(most)) if most else made
+
+
+def _finer(ask: Ask, *, made: Maker, most: int) -> Cut:
+    return made(replace(ask, aligns=tuple(align for align in ask.aligns if align <= most)))
+
+
+def _maker(name: str) -> Maker:
     if name in PEERS:
         return PEERS[name]
     if name == "random":
         return partial(_ours, importance="random", allocation="uniform", steps=1)
     first, *rest = name.split(":")
-    defaults = Search()
+    defaults = Search(of="macs")
     importance, allocation, steps = (
         *rest, *(defaults.importance, defaults.allocation, str(defaults.steps))[len(rest) :]
     )[:3]  # fmt: skip
@@ -105,7 +119,8 @@ def _ours(ask: Ask, *, importance: str, allocation: str, steps: int) -> Cut:
     chosen = Search(of="macs", importance=importance, allocation=allocation, steps=steps)
     method: Method = method_of(chosen, latencies={})
     complaint = ""
-    for align in ask.aligns:
+    aligns: Sequence[Align] = ("auto", *ask.aligns) if 8 in ask.aligns else ask.aligns
+    for align in aligns:
         try:
             made = propose(
                 ask.dense,
@@ -206,7 +221,8 @@ def _fastnas(ask: Ask) -> Cut:
     """NVIDIA ModelOpt's search, in an environment of its own; one search for all seeds."""
     if ask.modelopt is None:
         raise UnmadeError("no environment with ModelOpt was given (--modelopt)")
-    file = ask.out / "fastnas" / f"{ask.speedup:g}.safetensors"
+    finest = "" if 8 in ask.aligns else f"@{ask.aligns[0]}"
+    file = ask.out / "fastnas" / f"{ask.speedup:g}{finest}.safetensors"
     if not file.exists():
         aligns = [str(align) for align in ask.aligns]
         command = [str(ask.modelopt), str(PEER), *ask.arguments, "--speedup", f"{ask.speedup:g}"]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.pruning.allocation import ALLOCATIONS, UnreachableRatioError
+from compressor.pruning.blocks import Align
 from compressor.pruning.candidate import Method, propose, prunable
 from compressor.pruning.cost import Cost
 from compressor.pruning.groups import LeftAlone
@@ -57,7 +58,7 @@ def prune(
     ratio: float = 0.5,
     importance: str = "l2",
     allocation: str = "global",
-    align: int = 8,
+    align: Align = "auto",
     of: Literal["params", "macs"] = "params",
     steps: int = 1,
     batches: Sequence[tuple[Tensor, Tensor]] = (),
@@ -71,7 +72,7 @@ def prune(
         ratio: share to remove, between 0 and 1, of what ``of`` says.
         importance: a name in ``IMPORTANCES``.
         allocation: a name in ``ALLOCATIONS``.
-        align: kept channels are a multiple of this.
+        align: kept channels are a multiple of this; "auto" is 8, and less in narrow layers.
         of: parameters, or multiply-adds.
         steps: equal steps in which the cut is made, with scores estimated anew between them.
         batches: inputs [n c h w] and labels [n], for importances that look at images. Where there

@@ -59,12 +59,16 @@ class Search(Record):
         description="how long a batch may take on latency.provider, as 2.0ms@batch=8; the smallest "
         "ratio whose file is that fast is then the only one that is judged, whatever ratios says",
     )
-    align: int = Field(default=8, ge=1, description="channels stay a multiple of this")
+    align: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default="auto",
+        description="channels stay a multiple of this; auto is 8 from 32 channels on and 4 below "
+        "that, or 2 or 1 in layers that had fewer than 16 or 8",
+    )
     importance: str = Field(
         default="l2",
         description="score by which channels are kept: l2, l1, bn_scale, bn_scale_or_l2, fpgm, "
         "lamp (weights alone), taylor, obd, quadratic, pfp, thinet, activation, ablation "
-        "(training images), random",
+        "(training images), random; left out, ablation for the allocation knapsack, else l2",
     )
     allocation: str = Field(
         default="global",
@@ -102,12 +106,14 @@ class Search(Record):
 
     @model_validator(mode="before")
     @classmethod
-    def _allocation_suits_the_budget(cls, given: Any) -> Any:  # noqa: ANN401 # what was handed in
+    def _unsaid(cls, given: Any) -> Any:  # noqa: ANN401 # what was handed in
+        if not isinstance(given, dict):
+            return given
         # By parameters the knapsack empties the last, widest layers, which compute little.
-        if isinstance(given, dict) and "allocation" not in given and "of" in given:
-            suits = "global" if given["of"] == "params" else "knapsack"
-            return {**given, "allocation": suits}
-        return given
+        spread = "global" if given.get("of", "params") == "params" else "knapsack"
+        # It weighs losses of one layer against those of another, so they must be losses.
+        chosen = "ablation" if given.get("allocation", spread) == "knapsack" else "l2"
+        return {"allocation": spread, "importance": chosen, **given}
 
     @model_validator(mode="after")
     def _ascending(self) -> "Search":

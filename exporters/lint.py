@@ -184,8 +184,9 @@ def _unaligned(graphs: _Graphs) -> Iterator[Finding]:
             nodes=tuple(found)[:_NAMED],
             what=f"{len(found)} of {len(graphs.products)} products have widths that are no "
             f"multiples of {_ALIGNED}: {worst}",
-            remedy="prune to multiples of 8 (search.align), or of 16 for tensor cores on eight-bit "
-            "integers: channels saved below a multiple cost as much as if they had stayed",
+            remedy="prune to multiples of 8 (search.align: 8), or of 16 for tensor cores on "
+            "eight-bit integers: channels saved below a multiple cost as much as if they had "
+            "stayed",
         )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from compressor.pruning.blocks import Block, Choices, Widths
+from compressor.pruning.blocks import Alignment, Block, Choices, Widths
 from compressor.pruning.groups import ChannelGroup
 from compressor.pruning.knapsack import knapsack
 from compressor.pruning.orders import global_, isomorphic, pfp, uniform
@@ -58,7 +58,7 @@ def allocate(
     *,
     ratio: float,
     of: Budget,
-    multiple: int,
+    alignment: Alignment,
     allocation: Allocation,
 ) -> dict[str, tuple[int, ...]]:
     """Per group, the units to keep so that ``ratio`` of the dense network's price is gone.
@@ -68,7 +68,7 @@ def allocate(
         given: their blocks, and the price.
         ratio: share of the dense network's price to be gone in all, 0..1.
         of: what the price counts, for messages.
-        multiple: of which widths are multiples, for messages.
+        alignment: the widths that the blocks were made for, for messages.
         allocation: an entry of ``ALLOCATIONS``.
 
     Raises:
@@ -86,9 +86,10 @@ def allocate(
     nearest = _nearest(given, allocation(given), target=target)
     if abs(nearest.price - target) > (SHARE_TOLERANCE + _ROUNDING) * dense:
         raise UnreachableRatioError(
-            f"a ratio of {ratio:.2f} cannot be reached with widths in multiples of {multiple}: the "
-            f"nearest choice found removes {1.0 - nearest.price / dense:.3f} of the {NOUNS[of]}; "
-            "ask for that, use a smaller alignment (search.align), or stop the ladder before it"
+            f"a ratio of {ratio:.2f} cannot be reached with widths in multiples of {alignment}: "
+            f"the nearest choice found removes {1.0 - nearest.price / dense:.3f} of the "
+            f"{NOUNS[of]}; ask for that, use a smaller alignment (search.align), or stop the "
+            "ladder before it"
         )
     kept = {}
     for group in groups:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from compressor.pruning.allocation import ALLOCATIONS, UnreachableRatioError, allocate
 from compressor.pruning.attention import with_plain_attention
-from compressor.pruning.blocks import Alignment, choices, relative
+from compressor.pruning.blocks import Align, alignment, choices, relative
 from compressor.pruning.compensation import fold_means
 from compressor.pruning.cost import Cost, cost
 from compressor.pruning.finding import find
@@ -44,7 +44,7 @@ class Method:
 
     importance: str = "l2"
     allocation: str = "global"
-    align: int = 8
+    align: Align = "auto"
     of: Budget = "params"
     """What ratios are shares of."""
     steps: int = 1
@@ -198,12 +198,13 @@ def _kept(
 ) -> dict[str, tuple[int, ...]]:
     """The units that stay, so that ``goal`` is gone."""
     scored = [group for group in groups if group.name in scores]
+    allowed = alignment(method.align)
     given = choices(
         model,
         scored,
         scores,
         dense_units={g.name: len(g.units) for g in dense.groups},
-        alignment=Alignment(multiple=method.align),
+        alignment=allowed,
         price=rates,
         dense_price=rates.of(shapes_of(dense.model)),
     )
@@ -212,7 +213,7 @@ def _kept(
         given,
         ratio=goal,
         of=method.of,
-        multiple=method.align,
+        alignment=allowed,
         allocation=ALLOCATIONS[method.allocation],
     )
 

@@ -1,4 +1,5 @@
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,20 @@ def test_the_allocation_suits_what_a_ratio_is_of_unless_said(of: str, allocation
     assert Search.model_validate({"of": of}).allocation == allocation
     assert Search.model_validate({"of": of, "allocation": "pfp"}).allocation == "pfp"
     assert Search().allocation == "global"
+
+
+@pytest.mark.parametrize(
+    ("said", "importance"),
+    [
+        ({}, "l2"),
+        ({"of": "macs"}, "ablation"),
+        ({"of": "latency"}, "ablation"),
+        ({"allocation": "knapsack"}, "ablation"),
+        ({"of": "macs", "allocation": "uniform"}, "l2"),
+        ({"of": "macs", "importance": "taylor"}, "taylor"),
+    ],
+)
+def test_the_knapsack_weighs_measured_losses_unless_said(
+    said: Mapping[str, str], importance: str
+) -> None:
+    assert Search.model_validate(said).importance == importance

@@ -13,8 +13,9 @@ from compressor.pruning.importance.softmax import losses
 from compressor.pruning.importance.subject import Subject, batches_of
 from compressor.pruning.importance.weights import l2
 
-IMAGES: Final = 1024
-"""Training images on which each loss is measured; fewer tell layers apart less well."""
+IMAGES: Final = 512
+"""Training images on which each loss is measured. With 1,024 a trained ResNet-20's groups grow the
+loss by what differs by a fifth at most, for twice the time; fewer tell layers apart less well."""
 
 PARTS: Final = 8
 """Equal parts in which a group loses its units. A score is the same throughout a part."""
@@ -41,9 +42,11 @@ def ablation(of: Subject) -> dict[str, Tensor]:
     part, without which nothing of the group is left, has the score of the one before it.
     """
     batches = _some(of)
+    # The model is a copy, which is the importance's own.
     for module in of.model.modules():
         if isinstance(module, _NORMS):
-            module.train()  # the model is a copy, which is the importance's own
+            module.train()
+    of.model.to(memory_format=torch.channels_last)  # BatchNorm's statistics take half the time
     whole = _loss(of.model, batches)
     return {group.name: _scores(group, of, batches, whole=whole) for group in of.groups}
 
@@ -54,7 +57,8 @@ def _some(of: Subject) -> list[Batch]:
     seen = 0
     for images, labels in batches_of(of):
         if seen < IMAGES:
-            chosen.append((images[: IMAGES - seen], labels[: IMAGES - seen]))
+            used = images[: IMAGES - seen].contiguous(memory_format=torch.channels_last)
+            chosen.append((used, labels[: IMAGES - seen]))
             seen += len(images)
     return chosen
 

@@ -52,7 +52,7 @@ def kept(
         given,
         ratio=ratio,
         of="params",
-        multiple=alignment.multiple,
+        alignment=alignment,
         allocation=ALLOCATIONS[allocation],
     )
 

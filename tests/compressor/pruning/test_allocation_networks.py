@@ -79,7 +79,12 @@ def test_every_ratio_is_reached_within_a_point_and_none_leaves_more_than_a_small
     kept: dict[str, tuple[int, ...]] = {}
     for ratio in RATIOS:
         kept = allocate(
-            dense.groups, found, ratio=ratio, of=of, multiple=8, allocation=lambda _: path
+            dense.groups,
+            found,
+            ratio=ratio,
+            of=of,
+            alignment=Alignment(),
+            allocation=lambda _: path,
         )
         gone = {g.name: set(g.units) - set(kept[g.name]) for g in dense.groups}
         widths = Widths(found, (b for b in path if gone[b.group].issuperset(b.units)))
@@ -101,7 +106,7 @@ def test_less_than_the_floors_leave_is_an_error_that_says_what_is_left(name: str
             given(name, "macs")[1],
             ratio=0.999,
             of="macs",
-            multiple=8,
+            alignment=Alignment(),
             allocation=ALLOCATIONS["global"],
         )
 

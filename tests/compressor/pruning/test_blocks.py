@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from compressor.pruning.blocks import Alignment, Widths, relative
+from compressor.pruning.blocks import Alignment, Widths, alignment, relative
 from compressor.pruning.groups import ChannelGroup
 from tests.compressor.pruning.linears import choices_of
 
@@ -30,6 +30,32 @@ def test_allowed_widths_are_aligned_and_above_the_floor(
     )
     alignment = Alignment(multiple=multiple, least_share=share)
     assert alignment.steps(group, dense_units=dense) == steps
+
+
+@pytest.mark.parametrize(
+    ("dense", "per_unit", "present", "steps"),
+    [
+        (64, 1, 64, (64, 56, 48, 40, 32, 28, 24, 20, 16, 12, 8)),
+        (256, 1, 64, (64, 56, 48, 40, 32, 28)),
+        (32, 1, 32, (32, 28, 24, 20, 16, 12, 8, 4)),
+        (16, 1, 16, (16, 12, 8, 4)),
+        (10, 1, 10, (10, 8, 6, 4, 2)),
+        (6, 1, 6, (6, 5, 4, 3, 2, 1)),
+        (64, 1, 12, (12, 8)),
+        (8, 4, 8, (8, 7, 6, 5, 4, 3, 2, 1)),
+    ],
+)
+def test_auto_goes_by_eights_down_to_32_channels_and_by_fours_below(
+    dense: int, per_unit: int, present: int, steps: tuple[int, ...]
+) -> None:
+    group = ChannelGroup(
+        name="g", units=tuple(range(present)), channels_per_unit=per_unit, slices=()
+    )
+    assert alignment("auto").steps(group, dense_units=dense) == steps
+
+
+def test_a_number_is_what_every_width_is_a_multiple_of() -> None:
+    assert alignment(16).multiple_at(48, dense=64) == alignment(16).multiple_at(4, dense=8) == 16
 
 
 def test_scores_become_relative_to_the_mean_of_their_group() -> None:
