@@ -1,6 +1,6 @@
 """The files of the latency figures: ResNet-18, dense and cut alike in every layer.
 
-    python benchmarks/latency_files.py --out FOLDER [--int8] [--network resnet18] [--side 224]
+    python benchmarks/latency_files.py --out FOLDER [--precisions fp16 int8] [--network resnet18] [--side 224]
 
 Random weights: what is measured is time. Shares are of multiply-adds: with half of every width,
 3.74 times fewer of ResNet-18's are left, and with 53 % of it 3.44 times fewer.
@@ -34,10 +34,11 @@ _CUTS: Final = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write dense.onnx and the cuts; with ``--int8`` each in eight bits, too."""
+    """Write dense.onnx and the cuts; with ``--precisions`` dense and half in these, too."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--int8", action="store_true", help="dense and half in eight bits as well")
+    others = sorted(set(PRECISIONS) - {"fp32"})
+    parser.add_argument("--precisions", nargs="+", choices=others, default=(), help="besides fp32")
     parser.add_argument("--network", default="resnet18", help="of torchvision")
     parser.add_argument("--side", type=int, default=224, help="pixels")
     options = parser.parse_args(arguments)
@@ -55,9 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         content = serialise(network, example[:1], metadata={})
         write_atomically(options.out / f"{name}.onnx", content)
         print(f"{name}: {cost.macs / 1e6:.0f} MMACs, {dense.cost.macs / cost.macs:.2f} times fewer")
-        if options.int8 and name in {"dense", "half"}:
-            eight = PRECISIONS["int8"](content, calibration=images, provider=CPU)
-            write_atomically(options.out / f"{name}-int8.onnx", eight)
+        for precision in options.precisions if name in {"dense", "half"} else ():
+            converted = PRECISIONS[precision](content, calibration=images, provider=CPU)
+            write_atomically(options.out / f"{name}-{precision}.onnx", converted)
 
 
 if __name__ == "__main__":

@@ -155,7 +155,7 @@ def _torch_rounds(
             factory=model.factory,
             kwargs=model.kwargs,
             trusted=(*model.trust, *job.torch.trusted),
-            size=job.torch.project.input.size,
+            input=job.torch.project.input,
             onnx=job.files[0].absolute(),
             batch=batch,
             provider=names[0] if CPU in names else "CUDAExecutionProvider",

@@ -18,12 +18,13 @@ from compressor.files import digest_of
 from compressor.models import ModelError, load_model
 from compressor.pruning.plain import plain
 from compressor.pruning.tracing import TraceError
+from compressor.resizing import answer_images_at, take_images_at
 from compressor.wording import few
 from exporters.network_file import data_files, read_model
 from exporters.onnx import serialise
 from exporters.parity import check_parity
 from exporters.runtime import Preprocessing
-from exporters.signature import Signature, read_signature
+from exporters.signature import Signature, SignatureError, read_signature
 
 _ONNX: Final = ".onnx"
 
@@ -133,8 +134,7 @@ def _read_onnx(name: str, path: Path, project: GateProject) -> Brought:
             f"{path} keeps its weights in {', '.join(file.name for file in others)}; a verdict is "
             "on one file: save it with its weights inside"
         )
-    size = None if project.input is None else project.input.size
-    signature = read_signature(path, size=size)
+    signature = _signature(name, path, project)
     return Brought(
         name=name,
         source_sha256=digest_of(content),
@@ -144,6 +144,41 @@ def _read_onnx(name: str, path: Path, project: GateProject) -> Brought:
         parity=None,
         preprocessing=_preprocessing(name, signature, project),
     )
+
+
+def _signature(name: str, path: Path, project: GateProject) -> Signature:
+    """What an ONNX file takes, which is judged as it is: nothing is resized before it.
+
+    Raises:
+        ConfigError: it does not resize to what the project says.
+    """
+    source = project.input
+    own = None if source is None else source.resize
+    if source is None or own is None:
+        return read_signature(path, size=None if source is None else source.size)
+    asked = f"input.resize {list(own)} in compress.yaml asks for a file that takes images of "
+    asked += f"input.size {list(source.size)} and resizes them itself"
+    try:
+        found = read_signature(path, size=source.size)
+    except SignatureError as error:
+        if not _takes(path, (source.size[0], *own)):
+            raise
+        small = [source.size[0], *own]
+        raise ConfigError(
+            f"{name} takes images of {small}, and {asked}; give such a file, or the .pt file; or "
+            f"set input.size to {small} and leave input.resize out"
+        ) from error
+    if found.resize is not None and found.resize != own:
+        raise ConfigError(f"{name} resizes its images to {list(found.resize)}, and {asked}")
+    return found
+
+
+def _takes(path: Path, size: tuple[int, int, int]) -> bool:
+    try:
+        read_signature(path, size=size)
+    except SignatureError:
+        return False
+    return True
 
 
 def _read_torch(
@@ -161,10 +196,12 @@ def _read_torch(
     # Noise does for a comparison of a network with its own export, and no data are looked at.
     generator = torch.Generator().manual_seed(project.seed)
     images = torch.randn(_PARITY_IMAGES, *project.input.size, generator=generator)
+    take_images_at(loaded.module, project.input)
     try:
         network = plain(loaded.module, images, output=project.model.output).model.eval()
     except TraceError as error:
         raise ModelError(f"{name}: {error}") from error
+    answer_images_at(network, project.input)
     content = serialise(network, images, metadata={"source": loaded.sha256})
     parity = check_parity(network, content, images)
     with tempfile.TemporaryDirectory() as folder:

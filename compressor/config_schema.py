@@ -1,9 +1,17 @@
 """What compress.yaml may say: every field with its meaning, its unit and its default."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import (
+    Field,
+    JsonValue,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from compressor.config_export import Export
 from compressor.config_fields import Real
@@ -34,12 +42,19 @@ class Model(_Record):
     )
 
 
+Pixels = Annotated[int, Field(ge=1)]
+
+
 class Input(_Record):
     """What the network takes: (pixel / 255 - mean) / std, channels first."""
 
-    size: tuple[
-        Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]
-    ] = Field(description="channels, height, width in pixels")
+    size: tuple[Pixels, Pixels, Pixels] = Field(description="channels, height, width in pixels")
+    resize: tuple[Pixels, Pixels] | None = Field(
+        default=None,
+        description="height and width in pixels that the network was trained at, where its images "
+        "come in another size: it then resizes them itself (bilinear, antialiased), inside the "
+        "file too. Left out, or as in size, nothing is resized",
+    )
     mean: tuple[Real, ...] = Field(description="one per channel, of pixels in 0..1")
     std: tuple[Annotated[Real, Field(gt=0)], ...] = Field(
         description="one per channel, of pixels in 0..1"
@@ -54,6 +69,20 @@ class Input(_Record):
                 "give one mean and one std per channel"
             )
         return self
+
+    @field_validator("resize")
+    @classmethod
+    def _only_to_another_size(
+        cls, resize: tuple[int, int] | None, info: ValidationInfo
+    ) -> tuple[int, int] | None:
+        """None where the images have that size already."""
+        return None if resize == info.data.get("size", ())[1:] else resize
+
+    @model_serializer(mode="wrap")
+    def _as_asked(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without ``resize`` where nothing is: plans of runs before it was known stay the same."""
+        said: dict[str, Any] = handler(self)
+        return {name: value for name, value in said.items() if name != "resize" or value}
 
 
 class Tune(_Record):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.config import ConfigError, Project, PruneProject
+from compressor.config_schema import Input
 from compressor.config_search import Search
 from compressor.data import ImageSet, check_classes
 from compressor.gate_data import GateData, asked_of, cache_of, check_shifts, read_gate_data
@@ -16,6 +17,7 @@ from compressor.pruning.allocation import ALLOCATIONS
 from compressor.pruning.importance import IMPORTANCES
 from compressor.pruning.outputs import ForwardError
 from compressor.pruning.plain import plain
+from compressor.resizing import answer_images_at, said_of, take_images_at
 from compressor.training.recipe import Recipe
 from compressor.training.schedules import Original
 from compressor.watch import Watch
@@ -154,16 +156,24 @@ def read_network(
         trusted=(*project.model.trust, *trusted),
     )
     watch.say(f"model: {model.source}")
+    take_images_at(model.module, project.input)
     try:
         made = plain(model.module, torch.zeros(2, *project.input.size), output=project.model.output)
     except ForwardError as error:
         raise ConfigError(
-            f"the model does not run on images of input.size {list(project.input.size)}: "
-            f"{error.reason}; correct input.size, or the network"
+            f"the model does not run on images of {_sizes(project.input)}: {error.reason}; correct "
+            f"input.{'resize' if project.input.resize else 'size'}, or the network"
         ) from error
-    for note in made.notes:
+    answer_images_at(made.model, project.input)
+    notes = (*said_of(project.input), *made.notes)
+    for note in notes:
         watch.say(f"model: {note}")
-    return replace(model, module=made.model, notes=made.notes)
+    return replace(model, module=made.model, notes=notes)
+
+
+def _sizes(source: Input) -> str:
+    own = "" if source.resize is None else f", resized to input.resize {list(source.resize)}"
+    return f"input.size {list(source.size)}{own}"
 
 
 def check_answers(model: nn.Module, images: ImageSet) -> None:

@@ -1,7 +1,7 @@
 """The same network in PyTorch beside its file in ONNX Runtime; a process of its own.
 
 Ratios across runtimes say which to deploy with; what pruning is worth is told within one runtime.
-The network is taken as its file and compress.yaml have it, without preprocessing.
+The network is taken as its file and compress.yaml have it, without preprocessing but for a resize.
 """
 
 import gc
@@ -17,7 +17,9 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
+from compressor.config_schema import Input
 from compressor.models import load_model
+from compressor.resizing import answer_images_at, take_images_at
 from exporters.child import last_words, run_module
 from exporters.contest import Word, verdict
 from exporters.feeds import random_input
@@ -41,7 +43,7 @@ class TorchRequest:
     factory: str | None
     kwargs: Mapping[str, Any]
     trusted: tuple[str, ...]
-    size: tuple[int, int, int]
+    input: Input
     onnx: Path
     """The network's file, in which it is the first."""
     batch: int
@@ -112,7 +114,7 @@ def _timed(request: TorchRequest) -> TorchRound:
     device = "cpu" if request.provider == CPU else "cuda"
     network = _network(request).to(device)
     generator = torch.Generator().manual_seed(request.seed)
-    images = torch.randn(request.batch, *request.size, generator=generator).to(device)
+    images = torch.randn(request.batch, *request.input.size, generator=generator).to(device)
     runs = dict(_onnx_runs(request))
     left_out: dict[str, str] = {}
     for name, make in _forwards(network, compile_=request.compile).items():
@@ -143,6 +145,8 @@ def _network(request: TorchRequest) -> nn.Module:
         kwargs=request.kwargs,
         trusted=request.trusted,
     )
+    take_images_at(loaded.module, request.input)
+    answer_images_at(loaded.module, request.input)
     return loaded.module.eval()
 
 

@@ -48,6 +48,7 @@ def preprocessing(source: Input) -> Mapping[str, object]:
         "std": list(source.std),
         "scale": "pixel / 255",
         "layout": "nchw",
+        **({} if source.resize is None else {"resize": list(source.resize)}),
     }
 
 

@@ -32,6 +32,9 @@ class Scaling(BaseModel):
     layout: Literal["nchw", "nhwc"]
     inside: bool = False
     """Whether the network does it itself, and takes the pixels as they are."""
+    resize: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = None
+    """Height and width to which the network brings its images, which have ``size``; None if it
+    takes them as they are."""
 
     @property
     def preprocessing(self) -> Preprocessing:

@@ -23,6 +23,7 @@ from torch.fx import Node
 
 from compressor.files import atomic_path, sha256_of
 from exporters.network_file import strip_remarks
+from exporters.resize import with_known_factors
 from gates import Accepted
 
 OPSET: Final = 20
@@ -81,6 +82,7 @@ def serialise(model: nn.Module, example: Tensor, *, metadata: Mapping[str, objec
         _check_signature(network, pair)
         file = _convert(_trace(network, pair), network)
     _check_shapes(file)
+    with_known_factors(file)
     strip_remarks(file)
     for name in sorted(metadata):
         value = json.dumps(metadata[name], sort_keys=True, allow_nan=False)

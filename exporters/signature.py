@@ -75,6 +75,9 @@ class Signature:
     """From our own metadata; None if there is none, or none is needed."""
     class_names: tuple[str, ...] | None
     """From our own metadata."""
+    resize: tuple[int, int] | None
+    """Height and width to which it resizes its images; from our own metadata, None if that is
+    silent."""
     data_files: tuple[Path, ...]
     """Files beside this one that hold its weights: its sha256 does not cover them."""
 
@@ -169,6 +172,7 @@ def _signature(
         precision=precision,
         preprocessing=_preprocessing(scaling, dtype, channels=size[0]),
         class_names=names if names and len(names) == (classes or len(names)) else None,
+        resize=None if scaling is None else scaling.resize,
         data_files=data_files(model, path),
     )
 

@@ -42,6 +42,7 @@ OURS = Signature(
     precision="fp32",
     preprocessing=Preprocessing(mean=MEAN, std=STD),
     class_names=("ant", "bee", "cat", "dog"),
+    resize=None,
     data_files=(),
 )
 
