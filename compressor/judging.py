@@ -197,8 +197,9 @@ def _climb(
         if step.outcome is not Outcome.ACCEPTED:
             return evidence, spent, None
     count = len(subjects)
-    given = "the one candidate" if count == 1 else f"all {count} candidates"
-    return evidence, spent, f"{given} that there {'is' if count == 1 else 'are'} was accepted"
+    if count == 1:
+        return evidence, spent, "the one candidate that there is was accepted"
+    return evidence, spent, f"all {count} candidates were accepted; there are no others"
 
 
 def _last_accepted(
