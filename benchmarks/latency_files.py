@@ -1,6 +1,7 @@
 """The files of the latency figures: ResNet-18, dense and cut alike in every layer.
 
-    python benchmarks/latency_files.py --out FOLDER [--precisions fp16 int8] [--network resnet18] [--side 224]
+    python benchmarks/latency_files.py --out FOLDER [--precisions fp16 int8] [--network resnet18]
+        [--side 224]
 
 Random weights: what is measured is time. Shares are of multiply-adds: with half of every width,
 3.74 times fewer of ResNet-18's are left, and with 53 % of it 3.44 times fewer.
