@@ -45,7 +45,7 @@ data:
   tune: {from: train, fraction: 0.1}
   gate: {npz: gate.npz}
 retrain: {recipe: halving, epochs: 2, lr: 0.02, augment: [crop]}   # no flip: signs have sides
-search: {ratios: [0.5, 0.7, 0.75, 0.8, 0.85, 0.88, 0.91], of: params}
+search: {ratios: [0.5, 0.7, 0.75, 0.8, 0.85, 0.88, 0.91], of: params, align: 8}  # as kernels like
 latency: {batches: [1, 32], seconds: 5.0}
 """
 
@@ -58,7 +58,7 @@ data:
   tune: {from: train, fraction: 0.1}
   gate: {npz: gate.npz}
 retrain: {recipe: halving, epochs: 3, lr: 0.02, batch_size: 32, augment: [flip, crop]}
-search: {ratios: [0.5, 0.7, 0.8, 0.85, 0.9], of: params}
+search: {ratios: [0.5, 0.7, 0.8, 0.85, 0.9], of: params, align: 8}   # as kernels like
 latency: {batches: [1, 8], seconds: 5.0}
 """
 

@@ -119,19 +119,3 @@ def native_bfloat16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     found = torch.cpu.get_capabilities() if device.type == "cpu" else {}
     return any(bool(found.get(name)) for name in _BFLOAT16_INSTRUCTIONS)
-
-
-def fastest_layout(model: nn.Module, images: Tensor) -> torch.memory_format:
-    """Channels last, a fifth faster in training, unless the model's code cannot run on it.
-
-    A ``view`` that flattens feature maps fails on channels-last tensors.
-    """
-    layout = torch.channels_last
-    network = copy.deepcopy(model).to(memory_format=layout).eval()
-    try:
-        with torch.inference_mode():
-            network(images.contiguous(memory_format=layout))
-    except RuntimeError:
-        # Whatever else is wrong with the model fails again, visibly, in the first training step.
-        return torch.contiguous_format
-    return layout

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from compressor.files import digest
+from compressor.layouts import fastest_layout
 from compressor.training import checkpoint as checkpoints
 from compressor.training.augment import Augment
 from compressor.training.batches import (
     LabelledImages,
     accuracy,
-    fastest_layout,
     native_bfloat16,
     normalised,
     on_device,

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from compressor.layouts import fastest_layout
 from compressor.training.batches import (
     LabelledImages,
     accuracy,
     batches,
-    fastest_layout,
     normalised,
 )
 from compressor.training.recipe import Recipe
@@ -45,6 +45,7 @@ def test_channels_last_is_for_networks_that_can_run_on_it() -> None:
     pooled = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     assert fastest_layout(pooled, images) == torch.channels_last
     assert fastest_layout(ViewNet(), images) == torch.contiguous_format
+    assert fastest_layout(nn.Linear(3, 2), torch.zeros(1, 3)) == torch.contiguous_format
     assert retrain(ViewNet(), DATA, recipe=Recipe(epochs=1, lr=0.01), seed=0, device=CPU).log
 
 

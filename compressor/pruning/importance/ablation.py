@@ -8,6 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from compressor.layouts import fastest_layout
 from compressor.pruning.groups import ChannelGroup
 from compressor.pruning.importance.softmax import losses
 from compressor.pruning.importance.subject import Subject, batches_of
@@ -42,11 +43,13 @@ def ablation(of: Subject) -> dict[str, Tensor]:
     part, without which nothing of the group is left, has the score of the one before it.
     """
     batches = _some(of)
+    layout = fastest_layout(of.model, batches[0][0][:1]) if batches else torch.contiguous_format
+    batches = [(images.contiguous(memory_format=layout), labels) for images, labels in batches]
     # The model is a copy, which is the importance's own.
     for module in of.model.modules():
         if isinstance(module, _NORMS):
             module.train()
-    of.model.to(memory_format=torch.channels_last)  # BatchNorm's statistics take half the time
+    of.model.to(memory_format=layout)
     whole = _loss(of.model, batches)
     return {group.name: _scores(group, of, batches, whole=whole) for group in of.groups}
 
@@ -57,8 +60,7 @@ def _some(of: Subject) -> list[Batch]:
     seen = 0
     for images, labels in batches_of(of):
         if seen < IMAGES:
-            used = images[: IMAGES - seen].contiguous(memory_format=torch.channels_last)
-            chosen.append((used, labels[: IMAGES - seen]))
+            chosen.append((images[: IMAGES - seen], labels[: IMAGES - seen]))
             seen += len(images)
     return chosen
 
