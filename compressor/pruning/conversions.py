@@ -99,11 +99,20 @@ def fold(model: nn.Module) -> list[str]:
                 prune.remove(module, hook._tensor_name)  # noqa: SLF001 # torch has no other way
         for tensor in tensors:
             parametrize.remove_parametrizations(module, tensor, leave_parametrized=True)
+            _own(module, tensor)
         module.train(training)
         folded.append(called(name))
     if not folded:
         return []
     return [f"weights that were computed (weight_norm, masks) are plain ones in {few(folded)}"]
+
+
+def _own(module: nn.Module, name: str) -> None:
+    """Make a tensor a parameter: torch leaves a bare one if gradients are off or it is frozen."""
+    value = getattr(module, name)
+    if not isinstance(value, nn.Parameter):
+        delattr(module, name)
+        module.register_parameter(name, nn.Parameter(value.detach()))
 
 
 def thaw(model: nn.Module) -> list[str]:

@@ -301,3 +301,12 @@ def test_one_image_is_enough_for_a_gradient() -> None:
     method = Method(importance="taylor", align=1)
     made = propose(found, None, ratio=0.4, method=method, batches=one, seed=0)
     assert made.cost.params < found.cost.params
+
+
+def test_weights_that_were_computed_are_parameters_also_where_gradients_are_off() -> None:
+    with torch.no_grad():
+        found = prunable(made("weight_norm"), EXAMPLE, seed=0)
+    frozen = prunable(made("weight_norm").requires_grad_(False), EXAMPLE, seed=0)
+    for dense in (found, frozen):
+        assert isinstance(dense.model.get_submodule("stem").weight, nn.Parameter)
+        assert {group.name for group in dense.groups} == {"stem", "body"}
