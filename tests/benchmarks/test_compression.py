@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks.compression_methods import PEERS, fitted, maker
+from benchmarks import compression_methods
+from benchmarks.compression_methods import PEERS, Ask, Cut, fitted, maker
 from benchmarks.compression_table import markdown, packed, paired, unpacked, wilson
 from compressor.factories import import_from
 from compressor.pruning.candidate import Method, propose, prunable
@@ -72,17 +73,29 @@ def test_a_network_beside_its_point_is_marked() -> None:
     assert "| 1.33x **(not at the point)** |" in markdown(summary([made]))
 
 
-@pytest.mark.parametrize("name", [*PEERS, "random", "ours", "ours:taylor", "ours:l1:uniform:3"])
+@pytest.mark.parametrize(
+    "name", [*PEERS, "random", "ours", "ours:taylor", "ours:l1:uniform:3", "fastnas@4"]
+)
 def test_every_method_has_a_maker(name: str) -> None:
     assert callable(maker(name))
 
 
 @pytest.mark.parametrize(
-    "name", ["ours:nothing", "theirs", "ours:l2:global:x", "ours:l2:global:1:"]
+    "name", ["ours:nothing", "theirs", "ours:l2:global:x", "ours:l2:global:1:", "theirs@4"]
 )
 def test_an_unknown_method_is_refused_with_all_that_are_known(name: str) -> None:
     with pytest.raises(ValueError, match=r"known are ours.*fpgm.*isomorphic.*torch-pruning:local"):
         maker(name)
+
+
+def test_at_four_no_method_tries_larger_multiples(monkeypatch: pytest.MonkeyPatch) -> None:
+    def peer(ask: Ask) -> Cut:
+        return Cut(model=torch.nn.Identity(), align=ask.aligns[0], note=str(ask.aligns))
+
+    monkeypatch.setattr(compression_methods, "PEERS", {"peer": peer})
+    unused: Any = dict.fromkeys(("setup", "dense", "modelopt"))
+    ask = Ask(**unused, speedup=2.0, seed=0, aligns=(8, 4, 2, 1), out=ROOT, arguments=())
+    assert [maker(name)(ask).note for name in ("peer", "peer@4")] == ["(8, 4, 2, 1)", "(4, 2, 1)"]
 
 
 def network() -> torch.nn.Module:

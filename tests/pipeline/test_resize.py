@@ -196,8 +196,5 @@ def test_pytorch_is_timed_with_the_resize(home: Path, compress: Compress, tmp_pa
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     (one,) = BENCH.validate_json(result.stdout).torch
-    assert [timing.runtime for timing in one.timings] == [
-        "onnxruntime, model.onnx",
-        "PyTorch eager",
-    ]
+    assert one.timings[-1].runtime == "PyTorch eager"
     assert not one.left_out
