@@ -70,6 +70,8 @@ class Use:
     """What all ``releases`` may spend together; without a limit, what this one spends."""
     reseeded: int | None
     """Number of an earlier line that is the same but for its seed, and so its plan."""
+    studies: tuple[int, ...] = ()
+    """Numbers of earlier lines by studies of these images."""
 
     @property
     def exhausted(self) -> bool:
@@ -179,6 +181,9 @@ def describe(use: Use) -> str:
             )
     if use.reseeded is not None:
         said += f"; line {use.reseeded} is the same with another seed, and a new seed is a new use"
+    if use.studies:
+        lines = ", ".join(map(str, use.studies))
+        said += f"; studied before (line {lines}): what was chosen by that, they do not certify"
     return said
 
 
@@ -216,6 +221,13 @@ def _use(lines: Iterable[Recorded], made: Recorded) -> Use:
         ),
         alpha_shared=made.entry.alpha_spent * (made.entry.releases or 1),
         reseeded=next(reseeded, None),
+        studies=tuple(
+            number
+            for number, entry in upto.items()
+            if number < made.number
+            and entry.job == "study"
+            and set(entry.images.values()) & set(made.entry.images.values())
+        ),
     )
 
 

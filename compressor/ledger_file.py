@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from compressor.files import digest_of
 
@@ -22,6 +22,8 @@ REMEDY: Final = (
 )
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+Job = Literal["compress", "gate", "study"]
 
 
 class LedgerError(ValueError):
@@ -36,11 +38,13 @@ class Entry:
     """Digest of each set of images, by the rule that it is for; "gate" for data.gate."""
     plan: str
     """Digest of the plan."""
-    job: Literal["compress", "gate"]
+    job: Job
     policy: str
+    """Of a study, which has none, its name; and the digest of its plan."""
     policy_digest: str
     alpha_spent: float
-    """Chance of a false acceptance that this use takes: the policy's alpha per release."""
+    """Chance of a false acceptance that this use takes: the policy's alpha per release. A study
+    accepts nothing and takes none."""
     releases: int | None
     """How many uses may share the images; None where the policy sets no limit."""
     dense: str
@@ -75,14 +79,20 @@ class _Line(_Record):
     previous: Sha256
     images: Annotated[dict[str, str], Field(min_length=1)]
     plan: str
-    job: Literal["compress", "gate"]
+    job: Job
     policy: _Policy
-    alpha_spent: Annotated[float, Field(gt=0, lt=1)]
+    alpha_spent: Annotated[float, Field(ge=0, lt=1)]
     releases: Annotated[int, Field(ge=1)] | None
     dense: str
     candidates: tuple[str, ...]
     seed: int
     digest: Sha256
+
+    @model_validator(mode="after")
+    def _spends(self) -> "_Line":
+        if (self.alpha_spent == 0) != (self.job == "study"):
+            raise ValueError("alpha_spent must be 0 for a study, and above 0 for a gate")
+        return self
 
 
 def read_ledger(path: Path) -> tuple[Recorded, ...]:

@@ -48,6 +48,8 @@ def findings(shop: Shop, ran: Ran, *, command: str) -> StudyReport:
             digest=shop.asked.digest,
             train_digest=shop.digests["train"],
             classes=list(shop.asked.classes),
+            use=ran.use.ordinal if ran.use else None,
+            entry=ran.use.entry_digest if ran.use else None,
         ),
         dense=_dense(shop, records),
         trials=_trials(ran, records),

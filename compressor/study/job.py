@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from compressor.files import write_atomically
+from compressor.ledger import Use
 from compressor.study.crew import Crew, Do
 from compressor.study.engines import ENGINES
+from compressor.study.gate_use import claim
 from compressor.study.schedule import stages, trials
 from compressor.study.setup import Setup
 from compressor.study.shop import shop_of
@@ -24,6 +26,8 @@ class Ran:
     planned: tuple[Trial, ...]
     records: Mapping[str, Record]
     """Of the planned trials, by id; one that was never begun is not here."""
+    use: Use | None
+    """Of the gate's images; None where others were asked about."""
     engine: str
     workers: int
     seconds: float
@@ -44,6 +48,7 @@ def run(setup: Setup, *, engine: str, crew: Crew, again: bool, watch: Watch) -> 
     Raises:
         ConfigError, DataError, ModelError, ShiftError, TrainingError: unusable input.
         StudyLedgerError: the folder's ledger cannot be used.
+        LedgerError: the ledger of the gate's images cannot be used.
         EngineError: the engine cannot work here.
     """
     start = time.perf_counter()
@@ -51,6 +56,7 @@ def run(setup: Setup, *, engine: str, crew: Crew, again: bool, watch: Watch) -> 
     shop = shop_of(setup, watch)
     plan = stages(shop)
     planned = trials(plan)
+    use = claim(shop, watch)
     write_atomically(setup.out / "study.grid.json", setup.grid.model_dump_json(indent=2).encode())
     known = {each.id for each in planned if _settled(before, each, again=again)}
     watch.say(f"{len(planned):,} trials, {len(known):,} of them done before; engine {engine}")
@@ -64,6 +70,7 @@ def run(setup: Setup, *, engine: str, crew: Crew, again: bool, watch: Watch) -> 
     return Ran(
         planned=tuple(planned),
         records=records,
+        use=use,
         engine=engine,
         workers=crew.workers,
         seconds=time.perf_counter() - start,

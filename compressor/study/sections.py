@@ -41,9 +41,10 @@ def head(report: StudyReport) -> list[str]:
     ]
     lines.append(f"{trials.done:,} of {trials.planned:,} trials done.")
     if asked.of == "gate":
+        use = "" if asked.use is None else f" (use {asked.use} in their ledger)"
         lines.append(
-            "These are the gate's images: a gate that looks at them again certifies nothing that "
-            "was chosen by this study."
+            f"These are the gate's images{use}: a gate that looks at them again certifies nothing "
+            "that was chosen by this study."
         )
     return [*lines, "Nothing was judged and nothing is released."]
 

@@ -50,7 +50,8 @@ class Shop:
     train: LabelledImages
     tune: LabelledImages
     digests: Mapping[str, str]
-    """Of the training images before the split, and of those asked about."""
+    """Of the training images before the split (``train``), of those asked about (``asked``), and of
+    the images that these were drawn from (``source``)."""
     recipe: Recipe
     augment: Augment | None
     models: Mapping[int, LoadedModel]
@@ -112,7 +113,7 @@ def _read(setup: Setup, watch: Watch) -> Shop:
     settled = recipe(project)
     check_strengths(grid, side=min(project.input.size[1:]))
     models = _models(setup, watch)
-    train, tune, asked, digest = _images(setup, watch)
+    train, tune, asked, digests = _images(setup, watch)
     for model in models.values():
         check_answers(model.module, train)
     return Shop(
@@ -120,7 +121,7 @@ def _read(setup: Setup, watch: Watch) -> Shop:
         asked=asked,
         train=labelled(train, project.input),
         tune=labelled(tune, project.input),
-        digests={"train": digest, "asked": asked.digest},
+        digests=digests,
         recipe=settled,
         augment=_augment(setup, share=project.retrain.robust),
         models=models,
@@ -136,8 +137,8 @@ def _models(setup: Setup, watch: Watch) -> dict[int, LoadedModel]:
     return {seed: read[file] for seed, file in files.items()}
 
 
-def _images(setup: Setup, watch: Watch) -> tuple[ImageSet, ImageSet, ImageSet, str]:
-    """Training images, those held back, those asked about; digest of the first two together."""
+def _images(setup: Setup, watch: Watch) -> tuple[ImageSet, ImageSet, ImageSet, Mapping[str, str]]:
+    """Training images, those held back, those asked about; the digests of ``Shop``."""
     project, asked = setup.project, setup.grid.images
     if project.data.train is None:
         raise ConfigError("data.train is missing, and pruned networks are retrained; add it")
@@ -159,7 +160,9 @@ def _images(setup: Setup, watch: Watch) -> tuple[ImageSet, ImageSet, ImageSet, s
         f"{len(train.labels):,} training images, {len(tune.labels):,} held back; networks are "
         f"asked about {len(rows):,} images of data.{asked.of}"
     )
-    return train, tune, subset(source, np.sort(rows)), whole.digest
+    chosen = subset(source, np.sort(rows))
+    digests = {"train": whole.digest, "asked": chosen.digest, "source": source.digest}
+    return train, tune, chosen, digests
 
 
 def _augment(setup: Setup, *, share: float) -> Augment | None:

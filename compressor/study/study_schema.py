@@ -46,6 +46,10 @@ class Asked(_Record):
     digest: str
     train_digest: str
     classes: list[str]
+    use: int | None = Field(
+        default=None, description="which use of the gate's images this is, by their ledger"
+    )
+    entry: str | None = Field(default=None, description="digest of the ledger's line")
 
 
 class DenseNetwork(_Record):

@@ -534,3 +534,29 @@ def test_show_without_a_project_asks_for_the_path(
     result = show()
     assert result.exit_code == 2
     assert "give the path of the ledger" in result.stderr
+
+
+def study(**changed: object) -> Entry:
+    return entry("study", job="study", alpha_spent=0.0, releases=None, candidates=(), **changed)
+
+
+def test_every_use_after_a_study_of_the_same_images_tells_of_it(three: Path) -> None:
+    assert not record(three, study()).studies
+    after = record(three, entry("plan 3"))
+    assert after.ordinal == 5
+    assert after.studies == (4,)
+    assert describe(after).endswith(
+        "; studied before (line 4): what was chosen by that, they do not certify"
+    )
+
+
+def test_a_study_says_nothing_of_uses_before_it_or_of_other_images(three: Path) -> None:
+    before = describe(record(three, entry("plan 2")))
+    record(three, study())
+    assert describe(record(three, entry("plan 2"))) == before
+    assert not record(three, entry("plan 3", images={"gate": FIELD})).studies
+
+
+def test_a_study_spends_no_alpha(three: Path) -> None:
+    record(three, study())
+    assert record(three, entry("plan 3")).alpha_spent == pytest.approx(4 * 0.005)

@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from compressor.config import ConfigError
+from compressor.ledger import read_ledger
 from compressor.study.cuts import kept
+from compressor.study.gate_use import claim
 from compressor.study.job import Ran
 from compressor.study.setup import Setup
 from compressor.study.shop import shop_of
@@ -40,6 +42,24 @@ def of(ran: Ran, kind: str, **about: object) -> dict[str, Json]:
 def test_every_trial_of_a_grid_is_done_and_recorded(ran: Ran) -> None:
     assert len(ran.planned) == len(ran.records) == TRIALS
     assert {record.status for record in ran.records.values()} == {"done"}
+
+
+def test_a_study_of_the_gates_images_is_one_use_of_them(setup: Setup, ran: Ran) -> None:
+    done(setup)  # again
+    lines = [
+        line
+        for line in read_ledger(setup.root / "holdout-ledger.jsonl")
+        if line.entry.job == "study" and line.entry.policy == setup.grid.name
+    ]
+    assert ran.use is not None
+    assert ran.use.entry_digest in {line.digest for line in lines}
+    assert len({line.entry.plan for line in lines}) == len(lines)
+
+
+def test_a_study_of_held_back_images_is_no_use_of_the_gates(root: Path, tmp_path: Path) -> None:
+    text = GRID.replace("of: gate", "of: tune").replace("count: 200", "count: 10")
+    asked = shop_of(setup_of(root, tmp_path, text), Silent())
+    assert claim(asked, Silent()) is None
 
 
 def test_counts_of_a_network_are_of_the_images_the_dense_one_was_asked_about(ran: Ran) -> None:
