@@ -3,7 +3,9 @@
 Its draws never meet the gate's: another seed, other images, and new draws in every epoch.
 """
 
+import functools
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 from compressor.distributions import distribution_of
 from compressor.files import digest
 from compressor.training.augment import Augment
-from gates.shifts import sample
+from gates.shifts import Distribution, sample
 from policies import FolderRule, Policy
 
 
@@ -33,31 +35,41 @@ def accounted_shifts(policy: Policy, *, seed: int, share: float = 0.5) -> Augmen
     ]
     if not distributions or share == 0:
         return None
+    return functools.partial(
+        _shown, distributions=distributions, share=share, seed=seed, profile=policy.profile
+    )
+
+
+def _shown(
+    images: NDArray[np.uint8],
+    ids: NDArray[np.uint64],
+    epoch: int,
+    *,
+    distributions: Sequence[Distribution],
+    share: float,
+    seed: int,
+    profile: str,
+) -> NDArray[np.uint8]:
+    """Images [n c h w] as an epoch shows them; no closure, which no other process could be sent."""
+    # One seed for the whole epoch: the shifts that draw from a bank draw it anew for each seed.
+    drawn_seed = int(digest("retraining", str(seed), str(epoch))[:15], 16)
+    # Below 0: as it is. Rounding may put the very largest number past the last rule.
     part = share / len(distributions)
-
-    def augment(
-        images: NDArray[np.uint8], ids: NDArray[np.uint64], epoch: int
-    ) -> NDArray[np.uint8]:
-        # One seed for the whole epoch: the shifts that draw from a bank draw it anew for each seed.
-        drawn_seed = int(digest("retraining", str(seed), str(epoch))[:15], 16)
-        # Below 0: as it is. Rounding may put the very largest number past the last rule.
-        which = np.floor((_numbers(ids, seed=drawn_seed) - (1 - share)) / part)
-        which = np.minimum(which, len(distributions) - 1)
-        result = images.copy()
-        for index, distribution in enumerate(distributions):
-            chosen = np.flatnonzero(which == index)
-            if len(chosen):
-                # The first of the rule's draws alone: the next epoch is another.
-                result[chosen] = sample(
-                    images[chosen],
-                    ids[chosen],
-                    distribution=distribution,
-                    seed=drawn_seed,
-                    profile=policy.profile,
-                )
-        return result
-
-    return augment
+    which = np.floor((_numbers(ids, seed=drawn_seed) - (1 - share)) / part)
+    which = np.minimum(which, len(distributions) - 1)
+    result = images.copy()
+    for index, distribution in enumerate(distributions):
+        chosen = np.flatnonzero(which == index)
+        if len(chosen):
+            # The first of the rule's draws alone: the next epoch is another.
+            result[chosen] = sample(
+                images[chosen],
+                ids[chosen],
+                distribution=distribution,
+                seed=drawn_seed,
+                profile=profile,
+            )
+    return result
 
 
 def _numbers(ids: NDArray[np.uint64], *, seed: int) -> NDArray[np.float64]:

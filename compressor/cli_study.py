@@ -47,7 +47,7 @@ def study() -> None:
     help="Who does the trials.",
 )
 @click.option("--workers", type=click.IntRange(min=1), help="At once. Default: as fit here.")
-@click.option("--gpus", type=click.FloatRange(min=0), help="Of each worker. Default: 1 if any.")
+@click.option("--gpus", type=click.FloatRange(min=0), help="Of each worker. Default: as retraining has processes.")
 @click.option("--address", help="Of a Ray cluster. Default: Ray on this machine.")
 @click.option("--retry-failed", is_flag=True, help="Do trials again that crashed before.")
 @click.option(
@@ -159,9 +159,11 @@ def _crew(
     from compressor.study.crew import Crew  # noqa: PLC0415
     from compressor.study.engines import workers_here  # noqa: PLC0415 # loads torch
 
+    team = (setup.grid.retrain or setup.project.retrain).processes
+    here = workers_here(setup.grid.threads, device=setup.device)
     return Crew(
-        workers=workers or workers_here(setup.grid.threads, device=setup.device),
+        workers=workers or max(1, here // team),
         cpus=setup.grid.threads,
-        gpus=(1.0 if setup.device == "cuda" else 0.0) if gpus is None else gpus,
+        gpus=(float(team) if setup.device == "cuda" else 0.0) if gpus is None else gpus,
         address=address or os.environ.get("RAY_ADDRESS"),
     )

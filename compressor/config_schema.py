@@ -200,6 +200,12 @@ class Retrain(_Record):
         default="last",
         description="which epoch's weights are kept: the last, or the most accurate on data.tune",
     )
+    processes: int = Field(
+        default=1,
+        ge=1,
+        description="share every batch in equal parts, on a GPU each where there are GPUs "
+        "(DistributedDataParallel)",
+    )
     robust: Real = Field(
         default=0.5,
         ge=0,

@@ -4,9 +4,8 @@ A pool of its own rather than ``concurrent.futures``: there, one killed worker b
 workers outlive a killed driver.
 """
 
+import math
 import multiprocessing
-import os
-import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Final
 
 import torch
 
+from compressor.lifeline import end_with_parent
 from compressor.study.crew import Crew, Do, Ended, EngineError, Work
 from compressor.study.trials import Task
 
@@ -39,7 +39,8 @@ class _Worker:
 def in_processes(work: Work, *, crew: Crew) -> Iterator[Do]:
     """Each task in one of ``crew.workers`` processes; begun anew if its process is killed.
 
-    With graphics processors, worker k uses number k modulo how many there are.
+    With graphics processors, worker k begins at number k, or where each has several at k times as
+    many, modulo how many there are.
     """
     crowd: list[_Worker] = []
     try:
@@ -127,9 +128,9 @@ def _stop(crowd: Sequence[_Worker]) -> None:
 
 def _serve(line: Connection, work: Work, crew: Crew, number: int) -> None:
     """What a worker does until its line ends."""
-    threading.Thread(target=_follow_into_death, daemon=True).start()
+    end_with_parent()
     if crew.gpus and torch.cuda.is_available():
-        torch.cuda.set_device(number % torch.cuda.device_count())
+        torch.cuda.set_device(first_of(number, crew.gpus) % torch.cuda.device_count())
     torch.set_num_threads(crew.cpus)
     while True:
         try:
@@ -146,9 +147,6 @@ def _serve(line: Connection, work: Work, crew: Crew, number: int) -> None:
         line.send(None)
 
 
-def _follow_into_death() -> None:
-    """End with the driver, however it ends: a worker alone would do what nobody waits for."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-    os._exit(1)
+def first_of(number: int, gpus: float) -> int:
+    """The first graphics processor of a worker; workers with less than a whole one have one each."""
+    return number * max(1, math.ceil(gpus))

@@ -19,6 +19,7 @@ from compressor.training.averaging import decay_at, follow
 from compressor.training.batches import LabelledImages, normalised, right_answers
 from compressor.training.checkpoint import EpochLog
 from compressor.training.recipe import Recipe, TrainingError
+from compressor.training.team import ALONE, Team
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,8 @@ class Run:
     """What stays from the first step to the last."""
 
     network: nn.Module
+    called: nn.Module
+    """The network, or what makes its gradients those of the whole team."""
     average: nn.Module | None
     """Of the network's weights, where the recipe asks for one."""
     teacher: nn.Module | None
@@ -47,6 +50,7 @@ class Run:
     device: torch.device
     layout: torch.memory_format
     bfloat16: bool
+    team: Team = ALONE
 
     @property
     def result(self) -> nn.Module:
@@ -72,9 +76,11 @@ def train_epoch(
     """One pass in a new random order, one learning rate for each step."""
     start = time.perf_counter()
     order = rng.permutation(len(run.data.labels))
-    loss_sum, right, asked, seen = 0.0, 0, 0, 0
+    loss_sum, right, asked, seen = 0.0, 0.0, 0.0, 0.0
     run.network.train()
-    with _forked_torch_rng(run.device, seed=int(rng.integers(2**63))):
+    # Dropout is another in each process of a team.
+    torch_seed = (int(rng.integers(2**63)) + run.team.rank) % 2**63
+    with _forked_torch_rng(run.device, seed=torch_seed):
         for step, lr in enumerate(lrs):
             chosen = order[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
             images, labels = _views(run, chosen, epoch, rng=rng, augment=augment)
@@ -94,12 +100,13 @@ def train_epoch(
             )
             if not math.isfinite(loss):
                 raise TrainingError(_diverged(place))
-            loss_sum += loss * len(chosen)
+            loss_sum += loss * len(labels)
             right += right_now
             asked += asked_now
-            seen += len(chosen)
+            seen += len(labels)
             if on_step is not None:
                 on_step(place)
+    loss_sum, right, asked, seen = run.team.total(loss_sum, right, asked, seen, device=run.device)
     return EpochLog(
         epoch=epoch + 1,
         lr_first=lrs[0],
@@ -118,7 +125,10 @@ def _views(
     rng: np.random.Generator,
     augment: Augment | None,
 ) -> tuple[Tensor, Tensor]:
-    """The chosen images as this epoch shows them, float32 [n c h w], and labels or their masks."""
+    """The chosen images as this epoch shows them, float32 [n c h w], and labels or their masks.
+
+    Of a team, each process has its share of them, changed as they would be in a single process.
+    """
     images, labels = run.data.images[chosen], run.data.labels[chosen]
     for name in run.recipe.augment:
         if are_masks(labels):
@@ -126,9 +136,11 @@ def _views(
             twin = copy.deepcopy(rng)
             labels = AUGMENTS[name](labels[:, None].astype(np.uint8, copy=False), twin)[:, 0]
         images = AUGMENTS[name](images, rng)
+    mine = run.team.share(np.arange(len(chosen)))
+    images, labels = images[mine], labels[mine]
     if augment is not None:
         # Last: on the pixels that the network reads, as the gate applies its shifts.
-        images = augment(images, run.data.ids[chosen], epoch)
+        images = augment(images, run.data.ids[chosen[mine]], epoch)
     pixels = normalised(images, run.data, device=run.device)
     wanted = torch.from_numpy(np.ascontiguousarray(labels)).to(run.device).long()
     return pixels.contiguous(memory_format=run.layout), wanted
@@ -139,7 +151,7 @@ def _step(run: Run, images: Tensor, labels: Tensor, *, lr: float) -> tuple[float
     for group in run.optimiser.param_groups:
         group["lr"] = lr
     with torch.autocast(run.device.type, torch.bfloat16, enabled=run.bfloat16):
-        logits = run.network(images)
+        logits = run.called(images)
         with torch.no_grad():
             taught = None if run.teacher is None else run.teacher(images).float()
     loss = _loss(logits.float(), labels, taught, recipe=run.recipe)

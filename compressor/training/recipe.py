@@ -59,6 +59,8 @@ class Recipe:
     """Decay per step of the average of the weights that is the result; 0 averages nothing."""
     choose: str = "last"
     """``last`` epoch, or ``best_on_tune``: the one that did best on the tune split."""
+    processes: int = 1
+    """That share every batch in equal parts, on a graphics processor each where there are any."""
 
     def __post_init__(self) -> None:
         faults = [f"{name} = {value}, must be {rule}" for name, value, rule in self._broken_rules()]
@@ -84,6 +86,16 @@ class Recipe:
             ("augment", self.augment, f"among {known}", set(self.augment) <= set(AUGMENTS)),
             ("ema", self.ema, "in [0, 1)", 0 <= self.ema < 1),
             ("choose", self.choose, f"among {', '.join(CHOICES)}", self.choose in CHOICES),
+            ("processes", self.processes, "1 or more", self.processes >= 1),
+            (
+                "batch_size",
+                self.batch_size,
+                f"a multiple of processes = {self.processes}, with two images or more for each",
+                self.processes < 2
+                or (
+                    self.batch_size % self.processes == 0 and self.batch_size >= 2 * self.processes
+                ),
+            ),
         )
         broken = [(name, value, rule) for name, value, rule, holds in rules if not holds]
         return broken + self._broken_schedule()

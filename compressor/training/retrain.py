@@ -3,11 +3,16 @@
 Everything random is drawn anew for every epoch from the seed and the epoch's number, so that an
 interrupted retraining that resumes ends with the same weights, bit for bit, as one that was never
 disturbed (on a CPU with as many threads; CUDA's convolutions do not promise it).
+
+With several processes each has its share of every batch, and their gradients are averaged: the
+images of a step are those of a single process, BatchNorm's statistics are of each share.
 """
 
 import copy
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +33,8 @@ from compressor.training.batches import (
 from compressor.training.checkpoint import EpochLog
 from compressor.training.epoch import Run, TrainingProgress, train_epoch
 from compressor.training.recipe import Recipe, TrainingError
+from compressor.training.team import ALONE, Team
+from compressor.training.together import Stored, store, together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,39 +77,104 @@ def retrain(
 
     Raises:
         TrainingError: there are fewer than two images, or none to choose by, the loss is not
-            finite, or the checkpoint cannot be read or belongs to another retraining.
+            finite, or the checkpoint cannot be read or belongs to another retraining; with several
+            processes, there is no device for each, or one of them died.
     """
     _check_images(data, tune, recipe)
-    run = _prepare(model, teacher, data, recipe=recipe, device=device)
-    owner = _fingerprint(run, seed, tune)
+    job = _Job(
+        model=model,
+        recipe=recipe,
+        seed=seed,
+        teacher=teacher,
+        augment=augment,
+        checkpoint=checkpoint,
+        after_step=after_step,
+    )
+    if recipe.processes == 1:
+        return _trained(job, data, tune, team=ALONE, device=device, on_step=on_step)
+    with tempfile.TemporaryDirectory(prefix="compress-retrain-") as name:
+        folder = Path(name)
+        # What a team has done is what its checkpoint holds.
+        job = replace(job, checkpoint=checkpoint or folder / "training.safetensors")
+        sent = store(data, folder / "train")
+        held_back = None if tune is None else store(tune, folder / "tune")
+        together(
+            partial(_take_part, job, sent, held_back),
+            device=device,
+            processes=recipe.processes,
+            on_step=on_step,
+        )
+        return _trained(job, data, tune, team=ALONE, device=device, on_step=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """What was asked for, images apart."""
+
+    model: nn.Module
+    recipe: Recipe
+    seed: int
+    teacher: nn.Module | None
+    augment: Augment | None
+    checkpoint: Path | None
+    after_step: Callable[[nn.Module], None] | None
+
+
+def _take_part(
+    job: _Job,
+    data: Stored,
+    tune: Stored | None,
+    *,
+    team: Team,
+    device: torch.device,
+    on_step: Callable[[TrainingProgress], None],
+) -> None:
+    """What one process of a team does."""
+    held_back = None if tune is None else tune.read()
+    _trained(job, data.read(), held_back, team=team, device=device, on_step=on_step)
+
+
+def _trained(
+    job: _Job,
+    data: LabelledImages,
+    tune: LabelledImages | None,
+    *,
+    team: Team,
+    device: torch.device,
+    on_step: Callable[[TrainingProgress], None] | None,
+) -> TrainingResult:
+    """From the checkpoint, if there is one, to the last epoch."""
+    recipe = job.recipe
+    run = _prepare(job, data, team=team, device=device)
+    owner = _fingerprint(run, job.seed, tune)
     log: tuple[EpochLog, ...] = ()
     best: Mapping[str, Tensor] = {}
-    if checkpoint is not None and checkpoint.exists():
+    if job.checkpoint is not None and job.checkpoint.exists():
         log, best = checkpoints.resume(
-            checkpoint, run.network, run.optimiser, average=run.average, owner=owner
+            job.checkpoint, run.network, run.optimiser, average=run.average, owner=owner
         )
     lrs = recipe.rates(run.steps)
     for epoch in range(len(log), recipe.epochs):
-        rng = np.random.default_rng([seed, epoch])
+        rng = np.random.default_rng([job.seed, epoch])
         epoch_lrs = lrs[epoch * run.steps : (epoch + 1) * run.steps]
         entry = train_epoch(
             run,
             epoch,
             epoch_lrs,
             rng=rng,
-            augment=augment,
+            augment=job.augment,
             on_step=on_step,
-            after_step=after_step,
+            after_step=job.after_step,
         )
-        if tune is not None:
+        if tune is not None and team.leads:
             tuned = accuracy(run.result, tune, device=device)
             entry = replace(entry, tune_accuracy=tuned)
         log += (entry,)
         if recipe.choose == "best_on_tune" and _best(log) == len(log):
             best = {name: t.detach().clone() for name, t in run.result.state_dict().items()}
-        if checkpoint is not None:
+        if job.checkpoint is not None and team.leads:
             checkpoints.save(
-                checkpoint,
+                job.checkpoint,
                 run.network,
                 run.optimiser,
                 average=run.average,
@@ -111,15 +183,18 @@ def retrain(
                 owner=owner,
             )
     # Loaded into a copy of what was given: the layout used in training stays in here.
-    trained = copy.deepcopy(model).cpu().eval()
+    trained = copy.deepcopy(job.model).cpu().eval()
     trained.load_state_dict(best or run.result.state_dict())
     chosen = _best(log) if best else len(log)
     return TrainingResult(model=trained, log=log, epoch=chosen, bfloat16=run.bfloat16)
 
 
 def _check_images(data: LabelledImages, tune: LabelledImages | None, recipe: Recipe) -> None:
-    if len(data.labels) < 2:
-        raise TrainingError(f"{len(data.labels)} training images; BatchNorm needs at least two")
+    if len(data.labels) < 2 * recipe.processes:
+        each = " in each process" if recipe.processes > 1 else ""
+        raise TrainingError(
+            f"{len(data.labels)} training images; BatchNorm needs at least two{each}"
+        )
     if recipe.choose == "best_on_tune" and not (tune is not None and len(tune.labels)):
         raise TrainingError("no tune images, and choose = best_on_tune chooses by them; take last")
 
@@ -129,16 +204,11 @@ def _best(log: Sequence[EpochLog]) -> int:
     return 1 + max(range(len(log)), key=lambda k: (log[k].tune_accuracy or 0.0, -k))
 
 
-def _prepare(
-    model: nn.Module,
-    teacher: nn.Module | None,
-    data: LabelledImages,
-    *,
-    recipe: Recipe,
-    device: torch.device,
-) -> Run:
-    network = on_device(model, device)
-    layout = fastest_layout(network, normalised(np.array(data.images[:1]), data, device=device))
+def _prepare(job: _Job, data: LabelledImages, *, team: Team, device: torch.device) -> Run:
+    recipe, teacher = job.recipe, job.teacher
+    network = on_device(job.model, device)
+    example = normalised(np.array(data.images[:1]), data, device=device)
+    layout = fastest_layout(network, example)
     # Frozen layers fitted the dense network; after surgery there is nothing left to preserve.
     network = network.to(memory_format=layout).requires_grad_(requires_grad=True)
     optimiser = torch.optim.SGD(
@@ -154,6 +224,7 @@ def _prepare(
         teacher = None
     return Run(
         network=network,
+        called=team.joined(network, example),
         average=copy.deepcopy(network).eval() if recipe.ema else None,
         teacher=teacher,
         optimiser=optimiser,
@@ -162,6 +233,7 @@ def _prepare(
         device=device,
         layout=layout,
         bfloat16=recipe.amp and native_bfloat16(device),
+        team=team,
     )
 
 

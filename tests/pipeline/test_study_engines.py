@@ -131,3 +131,21 @@ def working(process: int) -> bool:
     except OSError:
         return False
     return "multiprocessing" in words or "ray::_do" in words
+
+
+def test_a_trial_retrains_in_processes_of_its_own(root: Path, tmp_path: Path) -> None:
+    text = GRID.replace("retrain: {", "retrain: {processes: 2, ")
+    for old, new in (
+        ("  taylor: {importance: taylor, steps: 2}\n  wt: {mask: magnitude}\n", ""),
+        ("ratios: [0.3, 2x]", "ratios: [0.3]"),
+        ("held_out: [gaussian_noise-3, contrast-5]", "held_out: []"),
+        ("parts: [potential, excess, similarity]", "parts: [potential]"),
+        (", scratch: [0.3]", ""),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    ran = done(setup_of(root, tmp_path, text), engine="process", workers=1)
+    (made,) = [each for each in ran.records.values() if each.kind == "prune"]
+    assert made.status == "done", made.error
+    assert made.found["recipe"]["processes"] == 2
+    assert made.found["after"]["right"] > made.found["after"]["n"] / 2

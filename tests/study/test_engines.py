@@ -9,6 +9,7 @@ import pytest
 
 from compressor.study.crew import Crew, Ended, EngineError, Work
 from compressor.study.engines import ENGINES, workers_here
+from compressor.study.pool import first_of
 from compressor.study.trials import Task, trial
 
 CODE = """
@@ -84,3 +85,8 @@ def test_ray_that_is_not_installed_is_said_with_what_to_install(
 def test_there_is_room_for_one_worker_at_least() -> None:
     assert workers_here(10_000) == 1
     assert workers_here(1) >= 1
+
+
+def test_workers_with_several_graphics_processors_begin_apart() -> None:
+    assert [first_of(number, 2.0) for number in range(3)] == [0, 2, 4]
+    assert [first_of(number, 0.5) for number in range(3)] == [0, 1, 2]
