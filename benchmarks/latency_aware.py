@@ -1,12 +1,12 @@
 """Channels chosen by their time against equal shares of every layer, at equal accuracy.
 
     python benchmarks/latency_aware.py --data DIR --weights FILE --out runs/latency-aware \
-        [--uniform 0.5] [--shares 0.3 0.4 0.5] [--epochs 2] [--batch 1] [--quick]
+        [--uniform 0.5 ...] [--shares 0.3 0.4 0.5] [--epochs 2] [--batch 1] [--quick]
 
-DIR and FILE as for benchmarks/compression.py. The network is cut uniformly to a share of its
-multiply-adds, and by ``of: latency`` with the knapsack to several shares of its layers' time. That
-is measured first, one by one, in ONNX Runtime on this machine. All are retrained alike (halving
-rule, last epoch) and exported. The latency of every file is then measured against that of the
+DIR and FILE as for benchmarks/compression.py. The network is cut uniformly to shares of its
+multiply-adds, and by ``of: latency`` with the knapsack to shares of its layers' time, which is
+measured first, one by one, in ONNX Runtime on this machine. All are retrained alike (halving rule,
+last epoch) and exported. The latency of every file is then measured against that of the first
 uniform one, in turns, and accuracy is counted on the test images. What is finished is not repeated;
 run it on an idle machine. Results: OUT/latency-aware.json, and the table, printed and as .md.
 """
@@ -50,7 +50,8 @@ def main() -> None:
     setup = read_setup(options)
     dense = prunable(setup.model.module, setup.examples(16), seed=0)
     table = _layer_times(options, dense)
-    asked = [(UNIFORM, options.uniform), *(("latency-aware", share) for share in options.shares)]
+    asked = [(UNIFORM, share) for share in options.uniform]
+    asked += [("latency-aware", share) for share in options.shares]
     made = [_row(options, setup, dense, name, share, table=table) for name, share in asked]
     rows = [_timed(options, row) for row in made]
     found = {
@@ -71,7 +72,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add_options(parser)
     add = parser.add_argument
-    add("--uniform", type=float, default=0.5, help="share of the multiply-adds to remove")
+    add("--uniform", type=float, nargs="+", default=(0.5,), help="of the multiply-adds to remove")
     add("--shares", type=float, nargs="+", default=(0.3, 0.4, 0.5), help="of the layers' times")
     add("--epochs", type=int, default=2)
     add("--lr", type=float, default=0.02)
@@ -145,8 +146,8 @@ def _row(
 
 def _timed(options: argparse.Namespace, row: Mapping[str, Any]) -> dict[str, Any]:
     """With how much faster than the uniform network it is."""
-    first = options.out / f"{UNIFORM}-{options.uniform:g}.onnx"
-    if row["name"] == UNIFORM:
+    first = options.out / f"{UNIFORM}-{options.uniform[0]:g}.onnx"
+    if row["file"] == first.name:
         return dict(row)
     comparisons = compare_latency(
         first,
@@ -162,7 +163,7 @@ def _timed(options: argparse.Namespace, row: Mapping[str, Any]) -> dict[str, Any
 def _markdown(rows: Sequence[Mapping[str, Any]], *, images: int, batch: int) -> str:
     head = (
         f"| widths | asked to go | MACs kept | parameters kept | right of {images:,} | "
-        f"times as fast as uniform, batch {batch} (95 %) |\n|---|---|---|---|---|---|\n"
+        f"times as fast as the first, batch {batch} (95 %) |\n|---|---|---|---|---|---|\n"
     )
     return head + "".join(f"{_line(row)}\n" for row in rows)
 
