@@ -87,7 +87,8 @@ def input_of(models: Sequence[Brought], project: GateProject) -> Input:
     known = models[0].preprocessing
     if known is None:  # raw pixels: nothing is subtracted from them
         known = Preprocessing(mean=(0.0,) * size[0], std=(1.0,) * size[0])
-    return Input(size=size, mean=known.mean, std=known.std)
+    resize = models[0].signature.resize
+    return Input(size=size, resize=resize, mean=known.mean, std=known.std)
 
 
 def check_names(model: Brought, classes: Sequence[str]) -> None:

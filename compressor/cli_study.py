@@ -47,7 +47,9 @@ def study() -> None:
     help="Who does the trials.",
 )
 @click.option("--workers", type=click.IntRange(min=1), help="At once. Default: as fit here.")
-@click.option("--gpus", type=click.FloatRange(min=0), help="Of each worker. Default: as retraining has processes.")
+@click.option(
+    "--gpus", type=click.FloatRange(min=0), help="Of each worker. Default: retraining's processes."
+)
 @click.option("--address", help="Of a Ray cluster. Default: Ray on this machine.")
 @click.option("--retry-failed", is_flag=True, help="Do trials again that crashed before.")
 @click.option(

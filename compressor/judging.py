@@ -18,7 +18,7 @@ from compressor.ledger import ledger_path
 from compressor.page.draw import draw_report
 from compressor.plan import conditions, plan_of
 from compressor.release import measured, publish, release_batch
-from compressor.report import step_fields, verdict_fields, verdict_on
+from compressor.report import resize_fields, step_fields, verdict_fields, verdict_on
 from compressor.report_chains import speed_fields
 from compressor.report_schema import Report
 from compressor.runs import Plan, RunError, RunFolder, lock_plan, opened, plan_digest, versions
@@ -78,6 +78,7 @@ def judge_files(job: GateJob, watch: Watch) -> Report:
             job="gate",
             **verdict_fields(job.policy, verdict),
             **speed_fields(job.policy, verdict, speeds_of(timed)),
+            **resize_fields(inputs.input),
             plan_digest=digest,
             artifact_sha256=artifact,
             ladder_end=end,

@@ -20,7 +20,7 @@ from compressor.page.draw import draw_report
 from compressor.plan import conditions
 from compressor.prepared import maker_for, makers_for, plan_for, sequences_for, workshop_for
 from compressor.release import measured, publish, release_batch
-from compressor.report import Advisories, step_fields, verdict_fields, verdict_on
+from compressor.report import Advisories, resize_fields, step_fields, verdict_fields, verdict_on
 from compressor.report_chains import chain_fields, joint_end, speed_fields, target_fields
 from compressor.report_schema import LintReport, Report
 from compressor.runs import RunFolder, lock_plan, opened, plan_digest, versions
@@ -144,6 +144,7 @@ def compress(job: Job, watch: Watch) -> Report:
             ),
             **speed_fields(job.policy, verdict, speeds_of(timed)),
             **target_fields(job.project.search.target, latency),
+            **resize_fields(job.project.input),
             left_out=dict(sequences.left_out),
             plan_digest=digest,
             artifact_sha256=artifact,

@@ -75,7 +75,7 @@ def _plan(records: Records) -> Iterator[Finding]:
     }
     for line in differences(own, {name: plan.get(name) for name in own}):
         yield Finding(file="policy.json", what=f"does not go with plan.lock: {line}")
-    told = {
+    told: dict[str, object] = {
         "job": report.job,
         "provider": report.provider,
         "versions": report.versions,
@@ -85,8 +85,17 @@ def _plan(records: Records) -> Iterator[Finding]:
     planned = {name: plan.get(name) for name in ("job", "provider", "versions")}
     dense = "model" if report.job == "compress" else "dense"
     planned |= {name: at(plan, dense, name) for name in ("source", "sha256")}
+    told["resize"] = None if report.resize is None else report.resize.model_dump(mode="json")
+    planned["resize"] = _planned_resize(plan)
     for line in differences(told, planned):
         yield Finding(file="report.json", what=f"does not go with plan.lock: {line}")
+
+
+def _planned_resize(plan: object) -> object:
+    """As a report has it: from the images' size to the network's; None where it is the same."""
+    size, own = at(plan, "input", "size"), at(plan, "input", "resize")
+    images = size[1:] if isinstance(size, list) else None
+    return None if own is None else {"images": images, "network": own}
 
 
 def _use(run: RunFolder, records: Records) -> Iterator[Finding]:

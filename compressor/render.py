@@ -23,6 +23,7 @@ def markdown(report: Report) -> str:
     parts = [f"# {headline(report)}", "", guarantee(report), ""]
     parts += [f"- {waiver}" for waiver in waivers(report)]
     parts += [f"- {reuse}" for reuse in reuses(report)]
+    parts += [f"- {resize}" for resize in resizes(report)]
     parts += [f"- {sequence}" for sequence in sequences(report)]
     parts += [f"- {reason}" for reason in reasons(report)]
     parts += ["", *cost_table(report), "", *latency_table(report)]
@@ -126,6 +127,17 @@ def waivers(report: Report) -> list[str]:
 def reuses(report: Report) -> list[str]:
     """How often the images have served, where that was counted."""
     return [] if report.reuse is None else [f"gate images: {report.reuse.sentence}"]
+
+
+def resizes(report: Report) -> list[str]:
+    """What the files themselves make of the size of their images."""
+    if report.resize is None:
+        return []
+    images, network = (
+        f"{height} x {width}" for height, width in (report.resize.images, report.resize.network)
+    )
+    told = f"the files take images of {images} pixels and resize them to {network} themselves"
+    return [f"resized inside: {told}, first of all (bilinear, antialiased); the gate judged that"]
 
 
 def guarantee(report: Report) -> str:

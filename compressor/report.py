@@ -9,6 +9,7 @@ from itertools import takewhile
 from types import MappingProxyType
 from typing import Any, Final, Literal, assert_never
 
+from compressor.config_schema import Input
 from compressor.report_advisories import (
     CalibrationReport,
     ClassDropReport,
@@ -119,6 +120,14 @@ def verdict_fields(policy: Policy, verdict: Verdict) -> dict[str, Any]:
     }
 
 
+def resize_fields(source: Input) -> dict[str, Any]:
+    """What a report says of a resize inside the files, of images as ``source`` has them."""
+    if source.resize is None:
+        return {"resize": None}
+    _, height, width = source.size
+    return {"resize": {"images": (height, width), "network": source.resize}}
+
+
 def deciding_steps(report: Report) -> list[StepReport]:
     """The steps up to the first that is not accepted, and that one; later ones decide nothing.
 
@@ -147,12 +156,16 @@ def slow_step(report: Report) -> StepReport | None:
 
 
 def shown_step(report: Report) -> StepReport | None:
-    """The step that says most: the released one, else the one that stopped; None without any."""
+    """The step that says most: the released one, else the one that stopped; None without any.
+
+    Of several sequences that stopped, some of them undecided, the verdict is that of these.
+    """
     if slow := slow_step(report):
         return slow
-    blocking = (step for step in report.steps if step.outcome != Outcome.ACCEPTED)
+    blocking = [step for step in deciding_steps(report) if step.outcome != Outcome.ACCEPTED]
+    unsure = (step for step in blocking if step.outcome == report.verdict)
     last = report.steps[-1] if report.steps else None
-    return accepted_step(report) or next(blocking, last)
+    return accepted_step(report) or next(unsure, next(iter(blocking), last))
 
 
 def step_fields(

@@ -192,6 +192,13 @@ class ReuseReport(_Record):
     sentence: str
 
 
+class ResizeReport(_Record):
+    """What every file of the run does first: it resizes its images (bilinear, antialiased)."""
+
+    images: tuple[int, int] = Field(description="height and width in which they come, in pixels")
+    network: tuple[int, int] = Field(description="height and width in which the network sees them")
+
+
 class FindingReport(_Record):
     """What in the released file costs time, and what to do about it."""
 
@@ -256,6 +263,9 @@ class Report(_Record):
     )
     latency_target: LatencyTargetReport | None = Field(
         default=None, description="None where no latency was asked for"
+    )
+    resize: ResizeReport | None = Field(
+        default=None, description="None where images come in the size that the network takes"
     )
     dense: DenseReport
     steps: list[StepReport]

@@ -212,14 +212,23 @@ def row_label(
     axes: Axes, row: int, text: str, *, wide: bool, weight: str = "normal", paint: str = INK
 ) -> None:
     """Name a row, to the left of the plot."""
-    longest = _LONGEST[WIDE if wide else NARROW]
-    # Notes in brackets go first: the tables have them.
-    name = text if len(text) <= longest else text.partition(" (")[0]
-    short = name if len(name) <= longest else f"{name[: longest - 1]}…"
+    short = shortened(text, longest=_LONGEST[WIDE if wide else NARROW])
     axes.text(
         -8 / _plot_width(axes), row, short, transform=axes.get_yaxis_transform(), ha="right",
         va="center", weight=weight, color=paint, parse_math=False, gid="name tick_",
     )  # fmt: skip
+
+
+def shortened(text: str, *, longest: int) -> str:
+    """So many letters at most; what follows a comma tells lines apart that are of one shift."""
+    # Notes in brackets go first: the tables have them.
+    name = text if len(text) <= longest else text.partition(" (")[0]
+    if len(name) <= longest:
+        return name
+    shift, comma, rest = name.rpartition(", ")
+    if comma and len(rest) < longest // 2:
+        return f"{shift[: longest - len(rest) - 3]}…, {rest}"
+    return f"{name[: longest - 1]}…"
 
 
 def _heading(axes: Axes, text: str, *, at: float) -> None:

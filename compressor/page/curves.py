@@ -7,7 +7,7 @@ from typing import Final, Literal
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from compressor.page.charts import MARKER, NARROW, PAINT, WIDE
+from compressor.page.charts import MARKER, NARROW, PAINT, WIDE, shortened
 from compressor.page.svg import (
     ACCENT,
     BAD,
@@ -23,6 +23,10 @@ from compressor.page.svg import (
 )
 
 WIDTH, HEIGHT = 216, 128
+_LETTER: Final = 6.2
+"""Pixels that a letter at the end of a line takes, about."""
+_NAMES: Final = {"wide": 30, "narrow": 19}
+"""Letters of a name there."""
 _BEYOND_SHOWN: Final = 3.0
 """So many tolerances are shown at most; what is lost beyond is at the edge."""
 
@@ -98,9 +102,11 @@ def accuracy_curves(
     """Accuracy over the ratio, a line for each shift; ``bold`` is the one that stands out."""
     with drawing():
         width, height = {"wide": WIDE, "narrow": NARROW}[kind], 240
+        named = {c.label: shortened(c.label, longest=_NAMES[kind]) for c in curves}
+        right = 12 + _LETTER * max(map(len, named.values()))
         figure = new_figure(width, height)
         axes = figure.add_axes(
-            (44 / width, 36 / height, (width - 150) / width, (height - 46) / height)
+            (58 / width, 36 / height, (width - 58 - right) / width, (height - 46) / height)
         )
         axes.grid(axis="y", color=GRID, linewidth=1)
         axes.set_axisbelow(True)
@@ -119,7 +125,7 @@ def accuracy_curves(
                 linewidth=2.4 if stands_out else 1.0, alpha=1.0 if stands_out else 0.7,
                 marker="o", markersize=4 if stands_out else 2.5,
             )  # fmt: skip
-            ends.append((levels[-1], curve.label, paint))
+            ends.append((levels[-1], named[curve.label], paint))
         _name_ends(axes, ends, bold=bold)
         axes.set_xlim(0, None)
         axes.set_xlabel("ratio", fontsize=10)

@@ -13,6 +13,7 @@ from compressor.page.figures import Figures
 from compressor.page.layout import (
     SYMBOLS,
     binding_row,
+    chains,
     curves_of,
     forest_of,
     parts,
@@ -40,6 +41,7 @@ def draw_report(report: Report, samples: Samples | None) -> bytes:
         shown=shown,
         binding_row=None if shown is None else binding_row(shown),
         parts=parts(report),
+        sequences=chains(report),
         reasons=reason_paths(report),
         forest=None if shown is None else forest_of(shown),
         potential=potential_of(report),

@@ -74,13 +74,14 @@ class Figures:
             '<data value="{}" data-record="{}" data-path="{}" data-form="{}"{}>{}</data>'
         ).format(json.dumps(value), self.record, path, form, against, written(shown, form))
 
-    def says(self, path: str) -> Markup:
-        """The text at ``path``."""
+    def says(self, path: str, *, breaks: bool = False) -> Markup:
+        """The text at ``path``; with ``breaks`` a line may end after its underscores."""
         value = self.at(path)
         if value is None:
             return UNKNOWN
+        text = escape(str(value))
         return Markup('<span data-record="{}" data-path="{}">{}</span>').format(
-            self.record, path, escape(str(value))
+            self.record, path, text.replace("_", Markup("_<wbr>")) if breaks else text
         )
 
     def interval(self, path: str, form: str) -> Markup:

@@ -10,8 +10,9 @@ from compressor.page.charts import Bar, Mark, forest, potential
 from compressor.page.curves import Curve, Point, accuracy_curves, drop_curve, frame_of
 from compressor.page.words import words
 from compressor.render import title
-from compressor.report import shown_step
+from compressor.report import deciding_steps, shown_step
 from compressor.report_schema import CellReport, Report, StepReport
+from gates import Outcome
 
 SYMBOLS: Final[Mapping[str, str]] = {
     "accepted": "\N{HEAVY CHECK MARK}", "violated": "\N{HEAVY BALLOT X}", "undecided": "?",
@@ -80,6 +81,39 @@ def reason_paths(report: Report) -> list[str]:
     if report.ladder_end:
         told.setdefault(report.ladder_end, "ladder_end")
     return sorted(told.values(), key=lambda path: (path == "ladder_end", path))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chain:
+    """One of several sequences, and how far it came; paths into the record."""
+
+    path: str
+    accepted: str | None
+    """Its last accepted step; None if there is none."""
+    stopped: str | None
+    """The step that was not accepted; None where it ended without one."""
+    released: bool
+
+
+def chains(report: Report) -> list[Chain]:
+    """The sequences that shared alpha; none where there is one."""
+    if len(report.chains) < 2:
+        return []
+    stopped = {
+        step.chain: f"steps.{report.steps.index(step)}"
+        for step in deciding_steps(report)
+        if step.outcome != Outcome.ACCEPTED
+    }
+    places = {step.position: f"steps.{index}" for index, step in enumerate(report.steps)}
+    return [
+        Chain(
+            path=f"chains.{index}",
+            accepted=None if (at := chain.accepted_position) is None else places[at],
+            stopped=stopped.get(chain.name),
+            released=at is not None and at == report.accepted_position,
+        )
+        for index, chain in enumerate(report.chains)
+    ]
 
 
 def forest_of(part: Part) -> Markup:

@@ -148,5 +148,5 @@ def _serve(line: Connection, work: Work, crew: Crew, number: int) -> None:
 
 
 def first_of(number: int, gpus: float) -> int:
-    """The first graphics processor of a worker; workers with less than a whole one have one each."""
+    """The first graphics processor of a worker; where it has less than a whole one, one for each."""
     return number * max(1, math.ceil(gpus))

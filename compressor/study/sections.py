@@ -1,13 +1,14 @@
 """What study.md and report.html say, section by section. Words and rounding; computes nothing."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from compressor.study.opening import GROUPS, PLACE, shown_tolerance
 from compressor.study.study_schema import StudyReport
 
-SHOWN_TOLERANCE: Final = 0.005
-"""The delta of Liebenwein et al. 2021; the nearest of the study's tolerances is shown."""
+_PACKAGE: Final = re.compile(r"^(?:\w+\.)+(?=\w+(?::|$))")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,35 +31,10 @@ class Section:
     notes: tuple[str, ...] = ()
 
 
-def head(report: StudyReport) -> list[str]:
-    """What was studied, in sentences."""
-    asked, trials = report.asked, report.trials
-    lines = [
-        f"Dense network: {each.source} ({each.params:,} parameters, {each.macs / 1e6:.1f} MMACs), "
-        f"{each.accuracy:.2%} of {asked.count:,} images of data.{asked.of} right, "
-        f"seed {each.seed}."
-        for each in report.dense
-    ]
-    lines.append(f"{trials.done:,} of {trials.planned:,} trials done.")
-    if asked.of == "gate":
-        use = "" if asked.use is None else f" (use {asked.use} in their ledger)"
-        lines.append(
-            f"These are the gate's images{use}: a gate that looks at them again certifies nothing "
-            "that was chosen by this study."
-        )
-    return [*lines, "Nothing was judged and nothing is released."]
-
-
 def sections(report: StudyReport) -> list[Section]:
     """All that there is to say, in order."""
     found = (make(report) for make in _SECTIONS)
     return [section for section in found if section is not None]
-
-
-def shown_tolerance(report: StudyReport) -> float | None:
-    """The tolerance whose potentials are shown; None without potentials."""
-    known = [each.tolerance for each in report.overparameterisation]
-    return min(known, key=lambda each: abs(each - SHOWN_TOLERANCE), default=None)
 
 
 def _failures(report: StudyReport) -> Section | None:
@@ -69,11 +45,14 @@ def _failures(report: StudyReport) -> Section | None:
     for failure in trials.failures:
         about = ", ".join(f"{key} {value}" for key, value in failure.about.items())
         told = failure.error.strip().splitlines()
-        lines.append(f"{failure.kind} ({about}): {told[-1] if told else 'no message'}")
+        # Of an error's name, where its class lies is for the traceback.
+        error = _PACKAGE.sub("", told[-1]) if told else "no message"
+        lines.append(f"{failure.kind} ({about}): {error}")
     if trials.missing:
-        lines.append(f"{trials.missing} trials that start from these could not begin.")
-    lines.append("Tracebacks are in study.json; --retry-failed does these again.")
-    return Section(name="failures", title=f"{trials.failed} trials failed", notes=tuple(lines))
+        begun = f"{_trials(trials.missing)} that would start from what failed could not begin."
+        lines.append(begun)
+    lines.append("Tracebacks are in study.json; --retry-failed does what failed again.")
+    return Section(name="failures", title=f"{_trials(trials.failed)} failed", notes=tuple(lines))
 
 
 def _standard(report: StudyReport) -> Section:
@@ -90,7 +69,10 @@ def _standard(report: StudyReport) -> Section:
         for each in report.standard_summary
     ]  # fmt: skip
     masks = sorted({row.strategy for row in report.standard if not row.physical})
-    notes = ["Times smaller (x) in parameters and in multiply-adds; the speed-up is theoretical."]
+    notes = [
+        "Times smaller (x) in parameters and in multiply-adds; the speed-up is theoretical.",
+        "Top-1 cut: right after the cut; top-1: after retraining.",
+    ]
     if masks:
         notes.append(f"Masks ({', '.join(masks)}) set weights to zero; no file gets smaller by it.")
     header = ("method", "asked x", "real x", "speed-up x", "top-1 cut", "top-1", "top-5", "seeds")
@@ -106,19 +88,20 @@ def _potential(report: StudyReport) -> Section | None:
         return None
     rows = [
         (
-            each.method, each.group.replace("_", " "), str(each.distributions),
+            each.method, GROUPS[each.group], str(each.distributions),
             _share(each.estimate_average, each.estimate_average_std),
             _share(each.estimate_minimum, each.estimate_minimum_std),
             _share(each.certified_average, each.certified_average_std),
             _share(each.certified_minimum, each.certified_minimum_std),
         )
-        for each in report.overparameterisation
+        for each in sorted(report.overparameterisation, key=lambda e: PLACE[e.group])
         if each.tolerance == tolerance
     ]  # fmt: skip
     header = ("method", "distributions", "n", "estimate: average", "minimum", "certified: average",
               "minimum")  # fmt: skip
     note = (
-        "The largest ratio of the grid whose drop stays within the tolerance. The estimate "
+        "The largest ratio of the grid whose drop stays within the tolerance; 0 % where none "
+        "does. The estimate "
         "compares observed drops and is too large as often as not; the certified one is too large "
         f"with a chance of at most {report.grid['alpha']:g} for each distribution. All tolerances "
         "are in tables/potentials.csv."
@@ -141,7 +124,8 @@ def _excess(report: StudyReport) -> Section | None:
     ]  # fmt: skip
     note = (
         "Error on held-out distributions less error on those of training, pruned less dense, "
-        "regressed on the ratio through the origin; interval by bootstrap."
+        "regressed on the ratio through the origin; interval by bootstrap, of three networks or "
+        "more."
     )
     header = ("method", "networks", "points per ratio of 1", "95 %")
     return Section(
@@ -234,15 +218,16 @@ def _drops(report: StudyReport) -> Section | None:
     ratios = sorted({each.ratio for each in report.curves})
     tables = []
     for method in dict.fromkeys(each.method for each in report.curves):
-        mine = {(e.shift, e.ratio): e for e in report.curves if e.method == method}
+        own = sorted((e for e in report.curves if e.method == method), key=lambda e: PLACE[e.group])
+        mine = {(e.shift, e.ratio): e for e in own}
         rows = [
             (shift, *(f"{100 * mine[shift, r].drop:+.1f}" if (shift, r) in mine else "-"
                       for r in ratios))
             for shift in dict.fromkeys(shift for shift, _ in mine)
         ]  # fmt: skip
         header = ("distribution", *(f"{r:.2f}" for r in ratios))
-        tables.append(Table(header=header, rows=tuple(rows), caption=method))
-    return Section(name="curves", title="Drop by distribution, in points", tables=tuple(tables))
+        tables.append(Table(header=header, rows=tuple(rows), caption=f"{method}: drop, points"))
+    return Section(name="curves", title="Accuracy and drop by distribution", tables=tuple(tables))
 
 
 def _effort(report: StudyReport) -> Section:
@@ -266,6 +251,10 @@ def _share(value: float | None, deviation: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.2%}" if deviation is None else f"{value:.2%} ± {deviation:.2%}"
+
+
+def _trials(count: int) -> str:
+    return f"{count:,} trial{'' if count == 1 else 's'}"
 
 
 def _interval(low: float | None, high: float | None) -> str:

@@ -9,18 +9,23 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from compressor import page
-from compressor.study.sections import head, sections
+from compressor.study.drawings import Drawing
+from compressor.study.opening import head
+from compressor.study.sections import sections
 from compressor.study.study_schema import StudyReport
 
 _PAGE: Final = Path(page.__file__).parent
 
 _OWN: Final = """
-figure.plot { margin: 10px 0; overflow-x: auto; } figure.plot svg { max-width: none; }
-caption { text-align: left; font-weight: 600; padding: 4px 0; }
+header.top h1 { margin-top: 18px; }
+p, li { overflow-wrap: anywhere; } li { max-width: 78ch; }
+figure.plot { margin: 10px 0; } figcaption { max-width: 78ch; }
+caption { color: var(--ink); font-size: 14px; font-weight: 600; padding: 4px 0; }
+@media print { th, td { white-space: normal; } }
 """
 
 
-def draw_study(report: StudyReport, drawings: Mapping[str, Markup]) -> bytes:
+def draw_study(report: StudyReport, drawings: Mapping[str, Drawing]) -> bytes:
     """The page of a study; ``drawings`` by the names of their sections."""
     environment = Environment(
         loader=FileSystemLoader([Path(__file__).parent, _PAGE]),

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from compressor.study.sections import Section, head, sections
+from compressor.study.opening import head
+from compressor.study.sections import Section, sections
 from compressor.study.study_schema import StudyReport
 from compressor.tables import table
 

@@ -3,6 +3,7 @@
 import datetime as dt
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -10,8 +11,20 @@ import pytest
 from torch import nn
 
 from compressor.report import step_fields, verdict_fields
+from compressor.report_chains import chain_fields
 from compressor.report_schema import Report, StepReport
-from gates import Accepted, Evidence, PairedCounts, Step, Undecided, Verdict, judge
+from gates import (
+    Accepted,
+    Evidence,
+    Outcome,
+    PairedCounts,
+    Speed,
+    Step,
+    Undecided,
+    Verdict,
+    judge,
+    judge_chains,
+)
 from policies import Method, Policy, ShiftRule, Waiver
 
 USER_CODE = """
@@ -160,6 +173,55 @@ def rules() -> Callable[..., Policy]:
         )
 
     return policy
+
+
+@pytest.fixture(scope="session")
+def shared(reported: Callable[..., Report]) -> Callable[..., Report]:
+    """The report of several sequences that share alpha, by name; each as ``reported`` has it.
+
+    The later a sequence is named, the faster are its files.
+    """
+
+    def report(policy: Policy, ladders: Mapping[str, Mapping[float, Sequence[float]]], /) -> Report:
+        found = [
+            replace(
+                item,
+                chain=chain,
+                name=f"{item.name} {chain}",
+                candidate=f"{item.candidate}-{chain}",
+                position=100 * number + item.position,
+            )
+            for number, (chain, drops) in enumerate(ladders.items())
+            for item in _evidence(policy, drops, job="compress")
+        ]
+        speeds = [
+            Speed(
+                candidate=candidate, batch=1, times=1.0 + place, interval=(1.0, 9.0),
+                noise=(0.99, 1.01),
+            )
+            for place, candidate in enumerate(dict.fromkeys(item.candidate for item in found))
+        ]  # fmt: skip
+        verdict = judge_chains(policy, found, chains=tuple(ladders), speeds=speeds)
+        precisions: dict[str | None, str] = {name: name for name in ladders}
+        ends = dict.fromkeys(precisions, None) | {
+            step.chain: "every ratio was accepted"
+            for step in verdict.steps
+            if not any(
+                other.chain == step.chain and other.outcome is not Outcome.ACCEPTED
+                for other in verdict.steps
+            )
+        }
+        steps = [_step_report(policy, step) for step in verdict.steps]
+        made = reported(policy, {}).model_dump() | {
+            **verdict_fields(policy, verdict),
+            **chain_fields(policy, verdict, precisions, ends, speeds=speeds, batch=1),
+            "steps": [
+                step.model_copy(update={"precision": step.chain}).model_dump() for step in steps
+            ],
+        }
+        return Report.model_validate(made)
+
+    return report
 
 
 @pytest.fixture(scope="session")

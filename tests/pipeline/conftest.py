@@ -3,7 +3,7 @@
 import functools
 import shutil
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 from numpy.typing import NDArray
+from playwright.sync_api import Browser
 from torch import nn
 from torch.nn import functional
 
@@ -18,6 +19,7 @@ from compressor.cli import main
 from compressor.config import load_project
 from compressor.inputs import Job
 from policies import load_policy
+from tests.pipeline.browsing import CHROMIUM, MISSING, started
 
 COLOURS = np.array([(165, 95, 95), (95, 165, 95), (95, 95, 165), (145, 145, 95)])
 """Mean colour of each class."""
@@ -51,6 +53,7 @@ JOBS = {
     "rejected": (("data.train={npz: mislabelled.npz}", "retrain.distill=0"), "lenient"),
     "undecided": ((), "strict"),
     "no ratio": (("search.align=64",), "lenient"),
+    "several precisions": (("search.ratios=[0.2]", "export.precision=auto"), "lenient"),
     "end of the widths": (("search.ratios=[0.48, 0.6]", "search.align=32"), "lenient"),
 }
 """Settings and policy of jobs, by what comes of them."""
@@ -218,6 +221,15 @@ def job(root: Path) -> Callable[..., Job]:
         )
 
     return made
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """The machine's own Chromium; where there is none, the test is skipped."""
+    if CHROMIUM is None:
+        pytest.skip(MISSING)
+    with started() as browser:
+        yield browser
 
 
 @pytest.fixture

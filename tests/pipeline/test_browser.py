@@ -3,53 +3,24 @@
 The browser is the machine's own Chromium; where there is none these tests are skipped.
 """
 
-import os
 import re
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from click.testing import Result
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser
 
-CHROMIUM: Final = os.environ.get("CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
+from compressor.finished import read_finished
+from compressor.report import accepted_step
+from tests.pipeline.browsing import SIZES, Scheme, shown, wrong_with
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None,
-    reason="no Chromium is installed (apt-get install chromium), or CHROMIUM does not name one",
-)
-
-QUIET: Final = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+PAGES: Final = (
+    "accepted", "rejected", "undecided", "no ratio", "several precisions", "two runs"
 )  # fmt: skip
-"""Containers have no user namespaces; and nothing on a page needs the network."""
-
-Scheme = Literal["light", "dark"]
-PAGES: Final = ("accepted", "rejected", "undecided", "no ratio", "two runs")
-
-# In CSS pixels; a page may be as high as it likes.
-SIZES: Final = {1280: 800, 390: 844}
-
-OVERFLOWING: Final = """() => [...document.querySelectorAll("body *")]
-    .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !e.closest(".scroll, svg"))
-    .map(e => e.outerHTML.slice(0, 120))"""
 
 PAINT: Final = "(selector) => getComputedStyle(document.querySelector(selector)).color"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -71,49 +42,13 @@ def page_file(
     return file
 
 
-@contextmanager
-def shown(
-    browser: Browser, file: Path, *, width: int, scheme: Scheme, complaints: list[str] | None = None
-) -> Iterator[Page]:
-    """The page from disk, as somebody sees it; what the browser complains of is appended."""
-    told = [] if complaints is None else complaints
-    context = browser.new_context(
-        viewport={"width": width, "height": SIZES[width]}, color_scheme=scheme, offline=True
-    )
-    page = context.new_page()
-    page.on("console", lambda message: told.append(message.text))
-    page.on("pageerror", lambda error: told.append(str(error)))
-    page.on("requestfailed", lambda request: told.append(request.url))
-    page.goto(file.resolve().as_uri())
-    yield page
-    context.close()
-
-
-def violations(page: Page) -> list[str]:
-    """What axe finds, with the elements that it finds it in."""
-    found: list[dict[str, Any]] = Axe().run(page).response["violations"]
-    return [
-        f"{item['id']}: {node['html'][:160]} {node.get('failureSummary', '')}"
-        for item in found
-        for node in item["nodes"]
-    ]
-
-
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", SIZES)
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_silent_accessible_and_within_its_width(
     browser: Browser, page_file: Callable[[str], Path], name: str, width: int, scheme: Scheme
 ) -> None:
-    complaints: list[str] = []
-    with shown(browser, page_file(name), width=width, scheme=scheme, complaints=complaints) as page:
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.evaluate(OVERFLOWING) == []
-        assert violations(page) == []
-        assert page.evaluate("document.querySelectorAll('script').length") == 0
-        pictures = "() => [...document.images].filter(i => !i.naturalWidth).length"
-        assert page.evaluate(pictures) == 0
-    assert complaints == []
+    assert wrong_with(browser, page_file(name), width=width, scheme=scheme) == []
 
 
 @pytest.mark.parametrize("name", ["accepted", "rejected", "undecided"])
@@ -134,6 +69,45 @@ def test_the_verdict_is_on_the_first_screen_in_words_and_in_its_own_colour(
         assert {
             "accepted": green > red, "rejected": red > 2 * green, "undecided": red > green > blue,
         }[name]  # fmt: skip
+
+
+@pytest.mark.parametrize("width", SIZES)
+@pytest.mark.parametrize("name", ["accepted", "rejected", "undecided", "several precisions"])
+def test_why_and_what_to_do_next_are_read_before_anything_is_scrolled(
+    browser: Browser, page_file: Callable[[str], Path], name: str, width: int
+) -> None:
+    with shown(browser, page_file(name), width=width, scheme="light") as page:
+        box, binding = page.locator(".verdict"), page.locator(".facts dl > div").nth(1)
+        assert "Next: " in box.inner_text()
+        assert "tolerated" in binding.inner_text()
+        for part in (box, binding):
+            place = part.bounding_box()
+            assert place is not None
+            assert place["y"] + place["height"] <= SIZES[width]
+
+
+def test_several_sequences_are_told_one_by_one_and_the_released_one_is_the_binding_ones(
+    browser: Browser, page_file: Callable[[str], Path]
+) -> None:
+    file = page_file("several precisions")
+    report = read_finished(file.parent)
+    assert [chain.precision for chain in report.chains] == ["fp32", "int8"]
+    released = accepted_step(report)
+    assert released is not None
+    with shown(browser, file, width=1280, scheme="light") as page:
+        lines = page.locator("section[aria-labelledby=chains] tbody tr").all_inner_texts()
+        facts = page.locator(".facts").inner_text()
+        head = page.locator("h1").inner_text()
+    assert [line.split("\t")[0] for line in lines] == ["fp32", "int8"]
+    for line, chain in zip(lines, report.chains, strict=True):
+        _, alpha, far, fast, chosen, why = line.split("\t")
+        assert (alpha, far) == ("2.5", f"ratio 0.20 {chain.precision}")
+        assert float(fast) == pytest.approx(chain.speedup, abs=0.005)
+        assert chosen == ("yes" if chain.precision == released.precision else "no")
+        assert why == chain.ladder_end
+    assert released.binding in facts
+    assert head.startswith("ACCEPTED at ratio 0.20")
+    assert ("in int8" in head) == (released.precision == "int8")
 
 
 def test_a_wide_screen_has_plot_and_facts_at_once(

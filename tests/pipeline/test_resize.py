@@ -104,6 +104,13 @@ def test_the_run_says_what_was_resized_and_holds(
     run, _ = resized
     assert json.loads((run / "plan.lock").read_bytes())["input"]["resize"] == [12, 12]
     assert "resize" not in json.loads((accepted / "plan.lock").read_bytes())["input"]
+    report = json.loads((run / "report.json").read_bytes())
+    assert report["resize"] == {"images": list(CAMERA), "network": list(OWN)}
+    assert json.loads((accepted / "report.json").read_bytes())["resize"] is None
+    told = "the files take images of 20 x 28 pixels and resize them to 12 x 12 themselves"
+    assert told in (run / "report.md").read_text()
+    assert told in (run / "report.html").read_text()
+    assert "resized inside" not in (accepted / "report.md").read_text()
     assert compress("verify", str(run)).exit_code == 0
     assert compress("export", str(run), "--to", str(tmp_path / "out.onnx")).exit_code == 0
     linted = compress("lint", str(tmp_path / "out.onnx"))
@@ -111,13 +118,43 @@ def test_the_run_says_what_was_resized_and_holds(
     assert "shape-arithmetic" not in linted.output
 
 
-def test_the_gate_judges_files_and_weights_that_resize(
-    resized: tuple[Path, Result], home: Path, gate: Callable[..., list[str]], compress: Compress
+def test_a_report_that_says_another_resize_than_the_plan_does_not_hold(
+    resized: tuple[Path, Result], compress: Compress, tmp_path: Path
 ) -> None:
+    run = Path(shutil.copytree(resized[0], tmp_path / "run"))
+    report = json.loads((run / "report.json").read_bytes())
+    report["resize"]["network"] = [14, 14]
+    (run / "report.json").write_text(json.dumps(report))
+    told = compress("verify", str(run)).stdout
+    assert "report.json: does not go with plan.lock: resize.network[0] is 14" in told
+
+
+def test_the_gate_judges_files_and_weights_that_resize(
+    resized: tuple[Path, Result], home: Path, gate: Callable[..., list[str]], compress: Compress,
+    tmp_path: Path,
+) -> None:  # fmt: skip
     run, _ = resized
     result = compress(*gate(run / "model.onnx", home / "model.pt", *ASKED))
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("ACCEPTED: model.onnx")
+    report = json.loads((tmp_path / "run" / "report.json").read_bytes())
+    assert report["resize"] == {"images": list(CAMERA), "network": list(OWN)}
+
+
+def test_files_say_themselves_that_they_resize_where_no_project_does(
+    resized: tuple[Path, Result], home: Path, compress: Compress, tmp_path: Path
+) -> None:
+    run, _ = resized
+    project = tmp_path / "compress.yaml"
+    project.write_text(f"data: {{gate: {{npz: {home / 'gate.npz'}}}}}\n")
+    result = compress(
+        "gate", str(run / "model.onnx"), "--dense", str(run / "dense.onnx"), "--run",
+        str(tmp_path / "run"), "--policy", str(home / "lenient.yaml"), "--project", str(project),
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    report = json.loads((tmp_path / "run" / "report.json").read_bytes())
+    assert report["resize"] == {"images": list(CAMERA), "network": list(OWN)}
+    assert compress("verify", str(tmp_path / "run")).exit_code == 0
 
 
 def test_an_onnx_file_of_the_network_s_own_size_is_refused_with_what_to_do(

@@ -289,4 +289,5 @@ def test_a_study_of_one_point_or_of_none_is_drawn_and_told(
     page, text = draw_study(few, found).decode(), as_markdown(few)
     assert ("No network was made." in text) == (count == 0)
     assert ("No network was made." in page) == (count == 0)
-    assert "nan" not in "".join(found.values()).lower()
+    drawn = "".join(each.wide + each.narrow for each in found.values())
+    assert "nan" not in drawn.lower()

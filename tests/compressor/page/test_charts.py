@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from compressor.page.charts import Bar, Mark, forest, potential
+from compressor.page.charts import Bar, Mark, forest, potential, shortened
 from compressor.page.curves import Curve, Point, drop_curve, frame_of
 from compressor.page.pairs import Pair, Side, pairs_plot
 from compressor.page.svg import PAINTS
@@ -82,6 +82,19 @@ def test_a_long_name_is_cut_and_no_name_is_taken_for_mathematics() -> None:
     wide, narrow = halves(svg)
     assert "a $very$ long name" in wide
     assert "…" in narrow
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("fog-3, int8", "fog-3, int8"),
+        ("gaussian_noise-1, int8", "gaussian_nois…, int8"),
+        ("uniform_noise-0.05 (waived)", "uniform_noise-0.05"),
+        ("somebody's own folder", "somebody's own fold…"),
+    ],
+)
+def test_a_short_name_still_tells_of_which_sequence_it_is(name: str, shown: str) -> None:
+    assert shortened(name, longest=20) == shown
 
 
 def test_a_bar_of_potential_is_as_long_as_its_ratio() -> None:

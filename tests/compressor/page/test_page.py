@@ -25,7 +25,8 @@ PIXEL = "data:image/png;base64,iVBORw0KGgo="
 
 KINDS = (
     "accepted", "rejected", "undecided", "nothing judged", "one shift at one ratio", "waived",
-    "brought", "measured no further",
+    "brought", "measured no further", "segmented", "too slow", "several precisions, accepted",
+    "several precisions, rejected", "several precisions, undecided",
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 
-VOID = {"meta", "br", "img", "use", "path", "rect"}
+VOID = {"meta", "br", "wbr", "img", "use", "path", "rect"}
 
 Attributes = dict[str, str | None]
 
