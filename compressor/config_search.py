@@ -92,6 +92,12 @@ class Search(Record):
         description="what removed channels gave on average goes into the next layer's bias",
     )
 
+    time_limit_s: Real = Field(
+        default=30.0,
+        gt=0,
+        description="seconds in which it is found what can be cut; more for the largest networks",
+    )
+
     @field_validator("target_latency")
     @classmethod
     def _is_a_latency(cls, text: str | None) -> str | None:

@@ -14,7 +14,7 @@ from compressor.inputs import Inputs, Job, recipe
 from compressor.ladder import Workshop, examples
 from compressor.latency_target import Bench, plan_entry, ratios_for
 from compressor.plan import plan_of
-from compressor.pruning.candidate import prunable
+from compressor.pruning.candidate import Prunable, prunable
 from compressor.pruning.layer_times import LatencyTable
 from compressor.release import release_batch
 from compressor.runs import Plan, RunFolder
@@ -80,7 +80,7 @@ def _bench(job: Job, inputs: Inputs, *, latencies: LatencyTable) -> Bench:
         return finish(serialise(model, images, metadata={}))
 
     return Bench(
-        dense=prunable(inputs.model.module, examples(train, count=EXAMPLES), seed=project.seed),
+        dense=_traced(job, inputs),
         method=method(project.search, latencies=latencies),
         train=train,
         render=render,
@@ -145,7 +145,7 @@ def workshop_for(
     """
     project = job.project
     train = labelled(inputs.train, project.input)
-    dense = prunable(inputs.model.module, examples(train, count=EXAMPLES), seed=project.seed)
+    dense = _traced(job, inputs)
 
     return Workshop(
         run=run,
@@ -187,3 +187,11 @@ def makers_for(
     first, *others = chains
     made = {chain.name: maker_for(job, inputs, chain.precision) for chain in others}
     return {first.name: None, **made}
+
+
+def _traced(job: Job, inputs: Inputs) -> Prunable:
+    project = job.project
+    images = examples(labelled(inputs.train, project.input), count=EXAMPLES)
+    return prunable(
+        inputs.model.module, images, seed=project.seed, time_limit_s=project.search.time_limit_s
+    )

@@ -47,7 +47,12 @@ def prune(job: PruneJob, watch: Watch) -> Mapping[str, Any]:
     start = time.perf_counter()
     inputs = read_prune_inputs(job, watch)
     images = trial_images(inputs, job)
-    dense = prunable(inputs.model.module, images[:EXAMPLES], seed=job.project.seed)
+    dense = prunable(
+        inputs.model.module,
+        images[:EXAMPLES],
+        seed=job.project.seed,
+        time_limit_s=job.project.search.time_limit_s,
+    )
     watch.say(
         f"{len(dense.groups)} channel groups can be cut, {len(dense.left_alone)} are left alone"
     )

@@ -12,7 +12,7 @@ from compressor.pruning.attention import with_plain_attention
 from compressor.pruning.blocks import Align, alignment, choices, relative
 from compressor.pruning.compensation import fold_means
 from compressor.pruning.cost import Cost, cost
-from compressor.pruning.finding import find
+from compressor.pruning.finding import TIME_LIMIT_S, find
 from compressor.pruning.groups import ChannelGroup, LeftAlone, compact
 from compressor.pruning.importance import IMPORTANCES, scorable, score
 from compressor.pruning.layer_times import LatencyTable
@@ -77,20 +77,23 @@ class Candidate:
     """Largest relative output difference of the self-test."""
 
 
-def prunable(model: nn.Module, example: Tensor, *, seed: int) -> Prunable:
+def prunable(
+    model: nn.Module, example: Tensor, *, seed: int, time_limit_s: float = TIME_LIMIT_S
+) -> Prunable:
     """Find what of ``model`` can be cut rightly; the rest is named and left alone.
 
     Args:
         model: one tensor in, one tensor out; not changed.
         example: inputs [n c h w], n >= 2.
         seed: of the trial cuts.
+        time_limit_s: as of ``find``.
 
     Raises:
         TraceError: the network cannot be traced.
     """
     made = plain(model, example)
     model, replaced = with_plain_attention(made.model, example)
-    groups, left_alone = find(model, example, seed=seed)
+    groups, left_alone = find(model, example, seed=seed, time_limit_s=time_limit_s)
     return Prunable(
         model=model,
         notes=(*made.notes, *replaced),

@@ -99,7 +99,8 @@ def _in_a_child(
         if not receiver.poll(time_limit_s):
             raise TraceError(
                 f"tracing did not end within {time_limit_s:.0f} s: torch-pruning is known to loop "
-                "on windowed attention (Swin, MaxViT)"
+                "on windowed attention (Swin, MaxViT); a very large network needs a larger "
+                "search.time_limit_s"
             )
         answer = receiver.recv()
     except EOFError as gone:

@@ -148,5 +148,5 @@ def _serve(line: Connection, work: Work, crew: Crew, number: int) -> None:
 
 
 def first_of(number: int, gpus: float) -> int:
-    """The first graphics processor of a worker; where it has less than a whole one, one for each."""
+    """The first graphics processor of a worker; one for each where it has less than a whole one."""
     return number * max(1, math.ceil(gpus))

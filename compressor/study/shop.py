@@ -87,7 +87,13 @@ class Shop:
         """The dense network of a seed; tracing it takes seconds, once."""
         model = self.models[seed]
         if model.sha256 not in self.tried:
-            network = prunable(model.module, self.examples(EXAMPLES), seed=self.setup.project.seed)
+            project = self.setup.project
+            network = prunable(
+                model.module,
+                self.examples(EXAMPLES),
+                seed=project.seed,
+                time_limit_s=project.search.time_limit_s,
+            )
             self.tried[model.sha256] = Dense(sha256=model.sha256, network=network)
         return self.tried[model.sha256]
 

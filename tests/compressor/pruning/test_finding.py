@@ -5,6 +5,7 @@ import torch
 import torchvision
 from torch import nn
 
+from compressor.pruning.candidate import prunable
 from compressor.pruning.finding import find
 from compressor.pruning.tracing import TraceError
 from tests.compressor.pruning.odd_networks import build, vision_transformer
@@ -50,3 +51,10 @@ def test_a_network_whose_output_is_zero_is_not_cut() -> None:
     groups, left = find(model, EXAMPLE, seed=0)
     assert not groups
     assert any("zero everywhere" in item.reason for item in left)
+
+
+def test_a_network_that_was_given_too_little_time_says_how_to_give_more() -> None:
+    model = build("transposed convolution")
+    with pytest.raises(TraceError, match=r"larger search\.time_limit_s"):
+        prunable(model, EXAMPLE, seed=0, time_limit_s=1e-9)
+    assert prunable(model, EXAMPLE, seed=0).groups
