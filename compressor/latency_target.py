@@ -19,7 +19,7 @@ from compressor.config import ConfigError
 from compressor.config_search import LatencyTarget
 from compressor.ladder import PARITY_IMAGES, StatisticsImages, examples
 from compressor.pruning.allocation import UnreachableRatioError
-from compressor.pruning.candidate import Method, Prunable, propose
+from compressor.pruning.candidate import Method, Prunable, dense_scores, propose
 from compressor.pruning.surgery import SurgeryError
 from compressor.runs import RunError, planned_before
 from compressor.training.batches import LabelledImages
@@ -96,6 +96,12 @@ def ratios_for(
         images = examples(work.train, count=PARITY_IMAGES)
         dense.write_bytes(work.render(work.dense.model, images, "fp32"))
         dense_ms = _dense_ms(dense, target, work)
+        scores = dense_scores(
+            work.dense,
+            method=work.method,
+            batches=StatisticsImages(data=work.train),
+            seed=work.seed,
+        )
         for precision in precisions:
             tried: dict[str, float | None] = {}
 
@@ -104,7 +110,9 @@ def ratios_for(
                 precision: Precision = precision,
                 tried: dict[str, float | None] = tried,
             ) -> float | None:
-                times = _times_as_fast(work, ratio, target, precision=precision, dense=dense)
+                times = _times_as_fast(
+                    work, ratio, target, precision=precision, dense=dense, scores=scores
+                )
                 ms = None if times is None else dense_ms / times
                 told = "cannot be reached" if ms is None else f"{ms:.3f} ms"
                 watch.say(f"{precision}, ratio {ratio:.2f}: {told} (target {target})")
@@ -175,7 +183,13 @@ def _dense_ms(dense: Path, target: LatencyTarget, work: Bench) -> float:
 
 
 def _times_as_fast(
-    work: Bench, ratio: float, target: LatencyTarget, *, precision: Precision, dense: Path
+    work: Bench,
+    ratio: float,
+    target: LatencyTarget,
+    *,
+    precision: Precision,
+    dense: Path,
+    scores: Mapping[str, Tensor],
 ) -> float | None:
     """How much faster than the dense one the network cut to this ratio is; None where none is.
 
@@ -185,7 +199,13 @@ def _times_as_fast(
     batches = StatisticsImages(data=work.train)
     try:
         candidate = propose(
-            work.dense, None, ratio=ratio, method=work.method, batches=batches, seed=work.seed
+            work.dense,
+            None,
+            ratio=ratio,
+            method=work.method,
+            batches=batches,
+            seed=work.seed,
+            scores=scores,
         )
     except (UnreachableRatioError, SurgeryError):
         return None

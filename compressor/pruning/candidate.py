@@ -112,6 +112,7 @@ def propose(
     method: Method,
     batches: Iterable[tuple[Tensor, Tensor]],
     seed: int,
+    scores: Mapping[str, Tensor] | None = None,
 ) -> Candidate:
     """The next rung: ``before`` (or the dense network) cut down to ``ratio``, and tested.
 
@@ -123,6 +124,7 @@ def propose(
         batches: normalised training images and labels, for importances that look at them and for
             what removed channels give on average; gone through for each of ``method.steps``.
         seed: of the random importance.
+        scores: ``dense_scores``, where they are known, for a rung that starts from there.
 
     Raises:
         UnreachableRatioError: no aligned choice of channels comes near the ratio.
@@ -136,7 +138,8 @@ def propose(
     gone = 1.0 - rates.of(shapes_of(model)) / rates.of(shapes_of(dense.model))
     difference = 0.0
     for goal in _goals(gone, ratio, steps=method.steps):
-        scores = _scores(model, groups, method=method, batches=batches, seed=seed)
+        if scores is None or model is not dense.model:
+            scores = _scores(model, groups, method=method, batches=batches, seed=seed)
         try:
             kept = _kept(dense, model, groups, scores, goal=goal, method=method, rates=rates)
         except UnreachableRatioError:
@@ -156,6 +159,13 @@ def propose(
         cost=cost(model, dense.example),
         difference=difference,
     )
+
+
+def dense_scores(
+    dense: Prunable, *, method: Method, batches: Iterable[tuple[Tensor, Tensor]], seed: int
+) -> Mapping[str, Tensor]:
+    """What ``propose`` computes first when it starts from the dense network, whatever the ratio."""
+    return _scores(dense.model, dense.groups, method=method, batches=batches, seed=seed)
 
 
 def _goals(gone: float, ratio: float, *, steps: int) -> list[float]:

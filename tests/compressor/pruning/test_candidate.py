@@ -14,6 +14,7 @@ from compressor.pruning.candidate import (
     Method,
     Prunable,
     PrunePlan,
+    dense_scores,
     propose,
     prunable,
     rebuild,
@@ -203,6 +204,14 @@ def test_a_ladder_may_go_on_from_retrained_weights() -> None:
     assert second.cost.params < first.cost.params
     again = rebuild(dense, second.plan, second.model.state_dict())
     assert torch.equal(again(EXAMPLE), second.model(EXAMPLE))
+
+
+def test_scores_that_are_known_need_no_images_and_make_the_same_candidate() -> None:
+    dense = found_in(CUTTABLE_NETS[0])
+    method = Method(importance="taylor", align=ALIGN, steps=1, compensate=False)
+    known = dense_scores(dense, method=method, batches=[BATCH], seed=0)
+    again = propose(dense, None, ratio=0.5, method=method, batches=[], seed=0, scores=known)
+    assert again.plan == rung(dense, None, 0.5, method=method).plan
 
 
 def test_going_back_up_the_ladder_is_refused() -> None:
