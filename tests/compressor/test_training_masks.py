@@ -21,6 +21,7 @@ from compressor.training.batches import (
 from compressor.training.epoch import _loss, _views
 from compressor.training.recipe import Recipe
 from compressor.training.retrain import retrain
+from compressor.training.team import ALONE
 from compressor.training.trainability import jacobian_singular_values
 
 CPU = torch.device("cpu")
@@ -56,6 +57,7 @@ def views(augment: tuple[str, ...], *, seed: int = 0) -> tuple[Tensor, Tensor]:
         recipe=SimpleNamespace(augment=augment),
         device=CPU,
         layout=torch.contiguous_format,
+        team=ALONE,
     )
     rng = np.random.default_rng(seed)
     return _views(run, np.arange(len(MASKS)), 0, rng=rng, augment=None)
@@ -82,6 +84,7 @@ def test_masks_change_no_draw_of_the_images() -> None:
         recipe=SimpleNamespace(augment=("flip", "crop")),
         device=CPU,
         layout=torch.contiguous_format,
+        team=ALONE,
     )  # fmt: skip
     rng = np.random.default_rng(3)
     with_labels, _ = _views(run, np.arange(len(MASKS)), 0, rng=rng, augment=None)
