@@ -114,8 +114,8 @@ def ratios_for(
                     work, ratio, target, precision=precision, dense=dense, scores=scores
                 )
                 ms = None if times is None else dense_ms / times
-                told = "cannot be reached" if ms is None else f"{ms:.3f} ms"
-                watch.say(f"{precision}, ratio {ratio:.2f}: {told} (target {target})")
+                if ms is not None:  # else there may be dozens in a row
+                    watch.say(f"{precision}, ratio {ratio:.2f}: {ms:.3f} ms (target {target})")
                 tried[f"{ratio:.2f}"] = ms
                 return ms
 
