@@ -26,29 +26,14 @@ from compressor.training.retrain import TrainingResult, retrain
 from compressor.training.team import Team
 from compressor.training.together import devices
 from policies import Policy, ShiftRule
+from tests.compressor.test_training_retrain import bright_halves
 
 CPU = torch.device("cpu")
 TWO = Recipe(epochs=2, lr=0.05, batch_size=16, amp=False, processes=2)
 ONE = replace(TWO, processes=1)
 
 
-def images(count: int, seed: int = 0) -> LabelledImages:
-    """Two classes: is the upper or the lower half bright?"""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 2, size=count)
-    pixels = rng.integers(0, 120, size=(count, 3, 8, 8), dtype=np.uint8)
-    for image, label in zip(pixels, labels, strict=True):
-        image[:, 4 * label : 4 * label + 4] += 100
-    return LabelledImages(
-        images=pixels,
-        labels=labels,
-        ids=rng.integers(0, 2**63, size=count, dtype=np.uint64),
-        mean=(0.4, 0.4, 0.4),
-        std=(0.2, 0.2, 0.2),
-    )
-
-
-TRAIN, TUNE = images(72), images(40, seed=1)
+TRAIN, TUNE = bright_halves(72), bright_halves(40, seed=1)
 
 
 def network(*, statistics: bool = False) -> nn.Sequential:
@@ -226,9 +211,9 @@ def test_shares_are_equal_and_apart(count: int) -> None:
 
 
 LONG = """
-import sys; sys.path.insert(0, {tests!r})
+import sys; sys.path.insert(0, {root!r})
 from dataclasses import replace
-from test_training_together import TWO, trained
+from tests.compressor.test_training_together import TWO, trained
 if __name__ == "__main__":
     trained(replace(TWO, epochs=10_000), on_step=lambda step: print(step.step, flush=True))
 """
@@ -236,7 +221,7 @@ if __name__ == "__main__":
 
 def test_a_team_ends_with_the_process_that_began_it(tmp_path: Path) -> None:
     script = tmp_path / "long.py"
-    script.write_text(LONG.format(tests=str(Path(__file__).parent)))
+    script.write_text(LONG.format(root=str(Path(__file__).parents[2])))
     with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE) as driver:
         assert driver.stdout is not None
         driver.stdout.readline()
