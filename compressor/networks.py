@@ -80,11 +80,12 @@ def finished(module: nn.Module) -> nn.Module:
     try:
         module.cpu()
         module.eval()
-    # What modules of torch.export raise in train() and eval(); they have no class to ask for.
+    # What modules of torch.export raise in train() and eval(); they have no class to ask for. A
+    # user's own module may raise it too, so that what it said is told.
     except NotImplementedError as error:
         raise NetworkError(
-            "a module of torch.export cannot change mode and cannot be pruned; give the Python "
-            "module that was exported"
+            f"a module cannot be moved or change mode ({error}), so that it cannot be pruned; if "
+            "it is one of torch.export, give the Python module that was exported"
         ) from error
     return module
 

@@ -5,12 +5,14 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import onnxruntime
 import pytest
 from click.testing import Result
 
+from compressor.pruning.importance import score
 from compressor.report_schema import Report
 from compressor.runs import RunFolder, read_evidence
 from exporters.latency import Comparison, Latency
@@ -240,6 +242,8 @@ def test_a_target_is_met_by_the_smallest_ratio_that_is_fast_enough(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("compressor.latency_target.compare_latency", by_size)
+    scored = Mock(wraps=score)
+    monkeypatch.setattr("compressor.pruning.candidate.score", scored)
     limit = 0.78 * (auto / "dense.onnx").stat().st_size / 1e6
     run, target = tmp_path / "run", f"search.target_latency={limit:.6f}ms@batch=1"
     words = narrowed(command(run, target, "retrain.epochs=1"), tmp_path)
@@ -250,6 +254,9 @@ def test_a_target_is_met_by_the_smallest_ratio_that_is_fast_enough(
     times = {float(ratio): ms for ratio, ms in found["tried"].items() if ms is not None}
     assert times[found["ratio"]] == found["median_ms"] <= limit
     assert all(ms > limit for ratio, ms in times.items() if ratio < found["ratio"])
+    assert len(found["tried"]) > 1
+    # Once for all that was tried, once for the candidate.
+    assert scored.call_count == 2
     assert report.latency_target is not None
     assert report.latency_target.batch == 1
     assert result.exit_code == report.exit_code

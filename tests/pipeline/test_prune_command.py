@@ -288,3 +288,11 @@ def test_help_says_that_nothing_is_judged(compress: Compress) -> None:
     assert "nothing is judged and nothing is released" in said(compress("prune", "--help").stdout)
     lines = compress("--help").stdout.splitlines()
     assert [line for line in lines if line.startswith("  compress prune MODEL --ratio 0.5  ")]
+
+
+def test_too_little_time_to_find_what_can_be_cut_is_a_refusal_that_says_how_to_give_more(
+    words: Callable[..., list[str]], compress: Compress
+) -> None:
+    result = compress(*words("--no-retrain", "--set", "search.time_limit_s=0.000001"))
+    assert result.exit_code == 5
+    assert "larger search.time_limit_s" in said(result.stderr)

@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from compressor.config import ConfigError
-from compressor.ledger import read_ledger
+from compressor.ledger import LedgerError, read_ledger
 from compressor.study.cuts import kept
 from compressor.study.gate_use import claim
 from compressor.study.job import Ran
@@ -54,6 +55,19 @@ def test_a_study_of_the_gates_images_is_one_use_of_them(setup: Setup, ran: Ran) 
     assert ran.use is not None
     assert ran.use.entry_digest in {line.digest for line in lines}
     assert len({line.entry.plan for line in lines}) == len(lines)
+
+
+def test_a_use_that_cannot_be_recorded_stops_a_study_before_it_looks(
+    setup: Setup, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "holdout-ledger.jsonl"
+    ledger.write_text("changed by hand\n")
+    data = setup.project.data.model_copy(update={"ledger": ledger})
+    project = setup.project.model_copy(update={"data": data})
+    fresh = replace(setup, project=project, out=tmp_path / "out")
+    with pytest.raises(LedgerError, match="line 1"):
+        done(fresh)
+    assert not fresh.ledger.read()
 
 
 def test_a_study_of_held_back_images_is_no_use_of_the_gates(root: Path, tmp_path: Path) -> None:
