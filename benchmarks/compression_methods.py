@@ -79,7 +79,7 @@ Maker = Callable[[Ask], Cut]
 
 
 def maker(name: str) -> Maker:
-    """Of "ours[:IMPORTANCE[:ALLOCATION[:STEPS]]]", "random", or one of PEERS.
+    """Of "ours[:IMPORTANCE[:ALLOCATION[:STEPS[:EXCHANGES]]]]", "random", or one of PEERS.
 
     "@4" behind any of them: widths in multiples of at most 4.
 
@@ -99,24 +99,33 @@ def _maker(name: str) -> Maker:
     if name in PEERS:
         return PEERS[name]
     if name == "random":
-        return partial(_ours, importance="random", allocation="uniform", steps=1)
+        return partial(_ours, Search(of="macs", importance="random", allocation="uniform"))
     first, *rest = name.split(":")
     defaults = Search(of="macs")
-    importance, allocation, steps = (
-        *rest, *(defaults.importance, defaults.allocation, str(defaults.steps))[len(rest) :]
-    )[:3]  # fmt: skip
-    known = importance in IMPORTANCES and allocation in ALLOCATIONS and steps.isdecimal()
-    if first != "ours" or len(rest) > 3 or not known:
+    unsaid = (
+        defaults.importance, defaults.allocation, str(defaults.steps), str(defaults.exchanges)
+    )  # fmt: skip
+    importance, allocation, *counts = (*rest, *unsaid[len(rest) :])[: len(unsaid)]
+    known = importance in IMPORTANCES and allocation in ALLOCATIONS
+    if (
+        first != "ours"
+        or len(rest) > len(unsaid)
+        or not known
+        or not all(map(str.isdecimal, counts))
+    ):
         raise ValueError(
-            f"no method {name!r}; known are ours[:IMPORTANCE[:ALLOCATION[:STEPS]]] with "
+            f"no method {name!r}; known are ours[:IMPORTANCE[:ALLOCATION[:STEPS[:EXCHANGES]]]], of "
             f"{', '.join(IMPORTANCES)}; {', '.join(ALLOCATIONS)}; random, {', '.join(PEERS)}"
         )
-    return partial(_ours, importance=importance, allocation=allocation, steps=int(steps))
+    steps, exchanges = map(int, counts)
+    chosen = Search(
+        of="macs", importance=importance, allocation=allocation, steps=steps, exchanges=exchanges
+    )
+    return partial(_ours, chosen)
 
 
-def _ours(ask: Ask, *, importance: str, allocation: str, steps: int) -> Cut:
+def _ours(chosen: Search, ask: Ask) -> Cut:
     """The engine as the command runs it, with what compress.yaml says where it says nothing."""
-    chosen = Search(of="macs", importance=importance, allocation=allocation, steps=steps)
     method: Method = method_of(chosen, latencies={})
     complaint = ""
     aligns: Sequence[Align] = ("auto", *ask.aligns) if 8 in ask.aligns else ask.aligns

@@ -61,6 +61,7 @@ def prune(
     align: Align = "auto",
     of: Literal["params", "macs"] = "params",
     steps: int = 1,
+    exchanges: int = 0,
     batches: Sequence[tuple[Tensor, Tensor]] = (),
     seed: int = 0,
 ) -> Pruned:
@@ -75,6 +76,7 @@ def prune(
         align: kept channels are a multiple of this; "auto" is 8, and less in narrow layers.
         of: parameters, or multiply-adds.
         steps: equal steps in which the cut is made, with scores estimated anew between them.
+        exchanges: networks that are measured on ``batches`` to correct the widths; 0 for none.
         batches: inputs [n c h w] and labels [n], for importances that look at images. Where there
             are any, what removed channels gave on average goes into the next layer's bias.
         seed: of every random choice.
@@ -86,7 +88,13 @@ def prune(
         SurgeryError: the cut network would not compute what it should.
     """
     _check(
-        example, ratio=ratio, importance=importance, allocation=allocation, of=of, batches=batches
+        example,
+        ratio=ratio,
+        importance=importance,
+        allocation=allocation,
+        of=of,
+        exchanges=exchanges,
+        batches=batches,
     )
     tensors = [value for value in model.parameters() if value.is_floating_point()]
     dtype = tensors[0].dtype if tensors else torch.float32
@@ -98,6 +106,7 @@ def prune(
         align=align,
         of=of,
         steps=steps,
+        exchanges=exchanges,
         compensate=bool(batches),
     )
     made = propose(
@@ -128,6 +137,7 @@ def _check(
     importance: str,
     allocation: str,
     of: str,
+    exchanges: int,
     batches: Sequence[tuple[Tensor, Tensor]],
 ) -> None:
     if not isinstance(example, Tensor) or not len(example):
@@ -146,3 +156,7 @@ def _check(
         raise ValueError(
             f"the importance {importance!r} looks at images; give batches=[(inputs, labels), ...]"
         )
+    if exchanges < 0:
+        raise ValueError(f"exchanges is {exchanges}, and must be 0 or more: networks to measure")
+    if exchanges and not batches:
+        raise ValueError("exchanges are measured on images; give batches=[(inputs, labels), ...]")

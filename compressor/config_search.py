@@ -87,6 +87,12 @@ class Search(Record):
         description="weight of half the squared norm of what is removed, in importances that model "
         "the loss: keeps them near the weights where they hold",
     )
+    exchanges: int = Field(
+        default=0,
+        ge=0,
+        description="whole networks that are measured on training images, to exchange channels of "
+        "one layer for another's where less is lost so; 0: the allocation's choice is taken",
+    )
     compensate: bool = Field(
         default=True,
         description="what removed channels gave on average goes into the next layer's bias",

@@ -117,6 +117,11 @@ def _train_images(job: PruneJob, watch: Watch) -> ImageSet | None:
             f"data.train is missing, and search.importance {search.importance!r} looks at images; "
             "add it, or choose an importance that looks at weights alone, as l2"
         )
+    if search.exchanges:
+        raise ConfigError(
+            f"data.train is missing, and search.exchanges ({search.exchanges}) are measured on "
+            "images; add it, or set search.exchanges to 0"
+        )
     return None
 
 

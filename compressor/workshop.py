@@ -36,6 +36,7 @@ def method(search: Search, *, latencies: LatencyTable) -> Method:
         of=search.of,
         steps=search.steps,
         regulariser=search.regulariser,
+        exchanges=search.exchanges,
         latencies=latencies,
     )
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from compressor.pruning.blocks import Alignment, Block, Choices, Widths
-from compressor.pruning.groups import ChannelGroup
 from compressor.pruning.knapsack import knapsack
 from compressor.pruning.orders import global_, isomorphic, pfp, uniform
 from compressor.pruning.price import NOUNS, Budget
@@ -53,19 +52,12 @@ class _Point:
 
 
 def allocate(
-    groups: Sequence[ChannelGroup],
-    given: Choices,
-    *,
-    ratio: float,
-    of: Budget,
-    alignment: Alignment,
-    allocation: Allocation,
-) -> dict[str, tuple[int, ...]]:
-    """Per group, the units to keep so that ``ratio`` of the dense network's price is gone.
+    given: Choices, *, ratio: float, of: Budget, alignment: Alignment, allocation: Allocation
+) -> Mapping[str, int]:
+    """Per group, how many of its blocks go so that ``ratio`` of the dense network's price is gone.
 
     Args:
-        groups: the channel groups of the network to cut.
-        given: their blocks, and the price.
+        given: the blocks of the network to cut, and the price.
         ratio: share of the dense network's price to be gone in all, 0..1.
         of: what the price counts, for messages.
         alignment: the widths that the blocks were made for, for messages.
@@ -91,12 +83,7 @@ def allocate(
             f"{NOUNS[of]}; ask for that, use a smaller alignment (search.align), or stop the "
             "ladder before it"
         )
-    kept = {}
-    for group in groups:
-        blocks = given.blocks[group.name][: nearest.gone[group.name]]
-        gone = {unit for block in blocks for unit in block.units}
-        kept[group.name] = tuple(unit for unit in group.units if unit not in gone)
-    return kept
+    return nearest.gone
 
 
 def _nearest(given: Choices, path: Sequence[Block], *, target: float) -> _Point:

@@ -156,6 +156,19 @@ def choices(
     )
 
 
+def units_left(
+    groups: Sequence[ChannelGroup], given: Choices, gone: Mapping[str, int]
+) -> dict[str, tuple[int, ...]]:
+    """Per group, the units that stay when so many of its blocks are gone."""
+    left = {}
+    for group in groups:
+        going = {
+            unit for block in given.blocks[group.name][: gone[group.name]] for unit in block.units
+        }
+        left[group.name] = tuple(unit for unit in group.units if unit not in going)
+    return left
+
+
 class Widths:
     """The network's widths after some blocks are gone, and its price."""
 

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from compressor.pruning.allocation import ALLOCATIONS, UnreachableRatioError, allocate
 from compressor.pruning.attention import with_plain_attention
-from compressor.pruning.blocks import Align, alignment, choices, relative
+from compressor.pruning.blocks import Align, alignment, choices, relative, units_left
 from compressor.pruning.compensation import fold_means
 from compressor.pruning.cost import Cost, cost
+from compressor.pruning.exchange import exchanged
 from compressor.pruning.finding import TIME_LIMIT_S, find
 from compressor.pruning.groups import ChannelGroup, LeftAlone, compact
 from compressor.pruning.importance import IMPORTANCES, scorable, score
+from compressor.pruning.importance.measured import few, laid_out, mean_loss
 from compressor.pruning.layer_times import LatencyTable
 from compressor.pruning.plain import plain
 from compressor.pruning.price import Budget, Price, price, shapes_of
@@ -51,6 +53,8 @@ class Method:
     """Equal steps in which a cut is made, with scores estimated anew between them."""
     regulariser: float = 0.0
     """How much a model of the loss is believed near the present weights only."""
+    exchanges: int = 0
+    """Whole networks that are measured to correct the widths; 0: the allocation's are taken."""
     latencies: LatencyTable = field(default_factory=dict)
     """For ratios of latency: how long each layer takes."""
     compensate: bool = True
@@ -141,7 +145,9 @@ def propose(
         if scores is None or model is not dense.model:
             scores = _scores(model, groups, method=method, batches=batches, seed=seed)
         try:
-            kept = _kept(dense, model, groups, scores, goal=goal, method=method, rates=rates)
+            kept = _kept(
+                dense, model, groups, scores, goal=goal, method=method, rates=rates, batches=batches
+            )
         except UnreachableRatioError:
             if goal == ratio:
                 raise
@@ -208,6 +214,7 @@ def _kept(
     goal: float,
     method: Method,
     rates: Price,
+    batches: Iterable[tuple[Tensor, Tensor]],
 ) -> dict[str, tuple[int, ...]]:
     """The units that stay, so that ``goal`` is gone."""
     scored = [group for group in groups if group.name in scores]
@@ -221,14 +228,22 @@ def _kept(
         price=rates,
         dense_price=rates.of(shapes_of(dense.model)),
     )
-    return allocate(
-        scored,
+    gone = allocate(
         given,
         ratio=goal,
         of=method.of,
         alignment=allowed,
         allocation=ALLOCATIONS[method.allocation],
     )
+    if method.exchanges:
+        chosen = few(batches)
+
+        def measure(gone: Mapping[str, int]) -> float:
+            smaller = cut(model, scored, units_left(scored, given, gone))
+            return mean_loss(smaller, laid_out(smaller, chosen))
+
+        gone = exchanged(given, gone, ratio=goal, measure=measure, most=method.exchanges)
+    return units_left(scored, given, gone)
 
 
 def rebuild(dense: Prunable, plan: PrunePlan, weights: Mapping[str, Tensor]) -> nn.Module:

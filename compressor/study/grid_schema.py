@@ -38,6 +38,9 @@ class Structured(Record):
     align: int = Field(default=1, ge=1, description="channels stay a multiple of this")
     steps: int = Field(default=1, ge=1, description="equal steps of each cut")
     regulariser: Real = Field(default=0.0, ge=0, description="lambda, where the loss is modelled")
+    exchanges: int = Field(
+        default=0, ge=0, description="whole networks that are measured to correct the widths"
+    )
     compensate: bool = Field(
         default=True, description="what channels gave on average goes into the next bias"
     )

@@ -115,6 +115,17 @@ def test_an_importance_may_look_at_images_and_statistics_follow() -> None:
     assert not torch.equal(settled.get_buffer("1.running_mean"), model.get_buffer("1.running_mean"))
 
 
+def test_exchanges_move_channels_between_layers_at_the_same_size() -> None:
+    seen = [(EXAMPLE, torch.tensor([0, 1, 2, 3]))]
+    without, made = (
+        cut(network(), EXAMPLE, allocation="uniform", exchanges=most, batches=seen)
+        for most in (0, 30)
+    )
+    widths = [{name: len(units) for name, units in each.kept.items()} for each in (without, made)]
+    assert widths[0] != widths[1]
+    assert made.cost.params == pytest.approx(made.dense.params / 2, abs=0.01 * made.dense.params)
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -123,6 +134,8 @@ def test_an_importance_may_look_at_images_and_statistics_follow() -> None:
         ({"of": "latency"}, "of is 'latency'; known are params, macs"),
         ({"allocation": "magic"}, "allocation is 'magic'; known are"),
         ({"importance": "taylor"}, "looks at images; give batches"),
+        ({"exchanges": -1}, "exchanges is -1, and must be 0 or more"),
+        ({"exchanges": 9}, "exchanges are measured on images; give batches"),
         ({"align": 64}, "multiples of 64"),
     ],
 )

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from compressor.models import load_model
 from compressor.pruning.candidate import PrunePlan, prunable, rebuild
+from compressor.pruning.exchange import Gone, exchanged
 
 Compress = Callable[..., Result]
 
@@ -185,6 +186,8 @@ def test_where_there_are_images_statistics_follow_the_cut(
     [
         ((), "data.train is missing, and a pruned network is retrained; add it, or give --no-retr"),
         (("--no-retrain", "--set", "search.importance=taylor"), "'taylor' looks at images"),
+        (("--no-retrain", "--set", "search.exchanges=9"), "search.exchanges (9) are measured on"),
+        (("--no-retrain", "--set", "search.exchanges=-1"), "search.exchanges"),
         (("--no-retrain", "--set", "search.importance=magic"), "known are l1, l2"),
         (("--no-retrain", "--set", "input.size=[1, 12, 12]"), "mean 3 values"),
         (("--no-retrain", "--set", "search.colour=red"), "search.colour"),
@@ -296,3 +299,19 @@ def test_too_little_time_to_find_what_can_be_cut_is_a_refusal_that_says_how_to_g
     result = compress(*words("--no-retrain", "--set", "search.time_limit_s=0.000001"))
     assert result.exit_code == 5
     assert "larger search.time_limit_s" in said(result.stderr)
+
+
+def test_as_many_networks_are_measured_for_exchanges_as_asked_for(
+    root: Path, words: Callable[..., list[str]], compress: Compress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def counted(*args: Any, most: int, **kwargs: Any) -> Gone:  # noqa: ANN401 # passed on
+        seen.append(most)
+        return exchanged(*args, most=most, **kwargs)
+
+    monkeypatch.setattr("compressor.pruning.candidate.exchanged", counted)
+    more = ("--set", f"data.train={{npz: {root}/train.npz}}", "--set", "search.exchanges=7")
+    result = compress(*words("--no-retrain", *more))
+    assert result.exit_code == 0, result.output
+    assert seen == [7]

@@ -2,7 +2,8 @@
 
 ``table``: what there is. ``weights``: what weights alone say. ``loss``: models of the loss, with
 the curvature of ``curvature``. ``inputs``: what the layers read that follow; ``readers`` watches
-them. ``subject``: what is scored, and how slices of tensors become units.
+them. ``ablation``: what is ``measured`` of the loss. ``subject``: what is scored, and how slices of
+tensors become units.
 """
 
 from compressor.pruning.importance.subject import UnscorableError

@@ -2,31 +2,25 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import pairwise
 from typing import Final
 
 import torch
 from torch import Tensor, nn
 
-from compressor.layouts import fastest_layout
 from compressor.pruning.groups import ChannelGroup
-from compressor.pruning.importance.softmax import losses
-from compressor.pruning.importance.subject import Subject, batches_of
+from compressor.pruning.importance.inputs import thinet
+from compressor.pruning.importance.measured import Batch, few, laid_out, mean_loss
+from compressor.pruning.importance.readers import watchable
+from compressor.pruning.importance.subject import Subject, batches_of, is_read, listen, matrices
 from compressor.pruning.importance.weights import l2
-
-IMAGES: Final = 512
-"""Training images on which each loss is measured. With 1,024 a trained ResNet-20's groups grow the
-loss by what differs by a fifth at most, for twice the time; fewer tell layers apart less well."""
 
 PARTS: Final = 8
 """Equal parts in which a group loses its units. A score is the same throughout a part."""
 
 _APART: Final = 1e-3
 """By what share the scores of one part differ from its first to its last unit, to keep order."""
-
-_NORMS: Final = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
-
-Batch = tuple[Tensor, Tensor]
 
 
 def ablation(of: Subject) -> dict[str, Tensor]:
@@ -35,44 +29,54 @@ def ablation(of: Subject) -> dict[str, Tensor]:
     Molchanov et al. 2017 (arXiv:1611.06440), section 2.2, call removing one unit after the other
     and measuring the loss the oracle that others approximate; Li et al. 2017 (arXiv:1608.08710),
     section 3.2, remove a layer's filters in order of their norm and watch the accuracy, layer by
-    layer, which needs few measurements. So here: inside a group, units go in the order of ``l2``,
-    an eighth at a time, and each eighth's scores are what the mean cross-entropy of its images
-    grows by. BatchNorm uses each batch's own statistics, because a cut re-estimates them.
+    layer, which needs few measurements. So here, in the order of ``thinet``: an eighth of a group
+    goes at a time, and each eighth's scores are what the mean cross-entropy of its images grows by.
+    BatchNorm uses each batch's own statistics, because a cut re-estimates them. Groups whose
+    readers cannot be watched, as queries or what grouped convolutions read, go in the order of
+    ``l2``.
 
     Scores never fall from one part to the next, so that the order inside a group stays. The last
     part, without which nothing of the group is left, has the score of the one before it.
     """
-    batches = _some(of)
-    layout = fastest_layout(of.model, batches[0][0][:1]) if batches else torch.contiguous_format
-    batches = [(images.contiguous(memory_format=layout), labels) for images, labels in batches]
+    batches = few(batches_of(of))
+    orders = _orders(of, batches)
     # The model is a copy, which is the importance's own.
-    for module in of.model.modules():
-        if isinstance(module, _NORMS):
-            module.train()
-    of.model.to(memory_format=layout)
-    whole = _loss(of.model, batches)
-    return {group.name: _scores(group, of, batches, whole=whole) for group in of.groups}
+    batches = laid_out(of.model, batches)
+    whole = mean_loss(of.model, batches)
+    return {
+        group.name: _scores(group, of, batches, order=orders[group.name], whole=whole)
+        for group in of.groups
+    }
 
 
-def _some(of: Subject) -> list[Batch]:
-    """The first batches, up to ``IMAGES`` images; all are drawn, which is promised of them."""
-    chosen: list[Batch] = []
-    seen = 0
-    for images, labels in batches_of(of):
-        if seen < IMAGES:
-            chosen.append((images[: IMAGES - seen], labels[: IMAGES - seen]))
-            seen += len(images)
-    return chosen
+def _orders(of: Subject, batches: Sequence[Batch]) -> dict[str, Tensor]:
+    """Per group, its units as they go: [units], the first to go in front."""
+    _, wanted = listen(of)
+    known = watchable(of.model, batches[0][0][:1], wanted)
+    watched = [
+        group
+        for group in of.groups
+        if is_read(group, of.model)
+        and {(s.module, s.tensor) for s in matrices(group, of, roles=("consumer",))} <= known
+    ]
+    greedy = thinet(replace(of, groups=watched, batches=batches))
+    return {
+        group.name: (greedy[group.name] if group.name in greedy else l2(group, of)).argsort(
+            stable=True
+        )
+        for group in of.groups
+    }
 
 
-def _scores(group: ChannelGroup, of: Subject, batches: Sequence[Batch], *, whole: float) -> Tensor:
-    order = l2(group, of).argsort(stable=True)
+def _scores(
+    group: ChannelGroup, of: Subject, batches: Sequence[Batch], *, order: Tensor, whole: float
+) -> Tensor:
     width = len(order)
     ends = sorted({round(width * part / PARTS) for part in range(PARTS + 1)})
     found = [whole]
     for end in ends[1:-1]:
         with _without(of.model, group, order[:end].tolist()):
-            found.append(_loss(of.model, batches))
+            found.append(mean_loss(of.model, batches))
     rises = [
         max(0.0, after - before) / (end - start)
         for (before, after), (start, end) in zip(pairwise(found), pairwise(ends), strict=False)
@@ -86,12 +90,6 @@ def _scores(group: ChannelGroup, of: Subject, batches: Sequence[Batch], *, whole
     within[order] = torch.arange(width, dtype=torch.double) / width
     tiny = torch.finfo(torch.float32).tiny
     return ((scores + tiny) * (1.0 + _APART * within)).float()
-
-
-def _loss(model: nn.Module, batches: Sequence[Batch]) -> float:
-    with torch.no_grad():
-        total = sum(float(losses(model(images), labels).sum()) for images, labels in batches)
-    return total / sum(len(images) for images, _ in batches)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional
@@ -41,10 +42,16 @@ def readings(
     Raises:
         UnscorableError: a weight was not seen to read anything.
     """
-    seen: list[Reading] = []
-    with _Watch(wanted, seen):
+    watch = _Watch(wanted)
+    with watch:
         output = model(images)
-    missing = set(wanted.values()) - {reading.name for reading in seen}
+    if watch.grouped:
+        raise UnscorableError(
+            f"{min(watch.grouped)[0]} is a grouped convolution, whose columns are read in part; "
+            "choose an importance that only needs weights or gradients: l2, l1, fpgm, lamp or "
+            "taylor (search.importance)"
+        )
+    missing = set(wanted.values()) - {reading.name for reading in watch.seen}
     if missing:
         names = ", ".join(sorted(f"{module}.{tensor}" for module, tensor in missing))
         raise UnscorableError(
@@ -53,7 +60,17 @@ def readings(
             "is not met); choose an importance that only needs weights or gradients: l2, l1, fpgm, "
             "lamp or taylor (search.importance)"
         )
-    return output, seen
+    return output, watch.seen
+
+
+def watchable(
+    model: nn.Module, images: Tensor, wanted: Mapping[int, TensorName]
+) -> set[TensorName]:
+    """Those of the weights with the ids ``wanted`` that ``readings`` can watch."""
+    watch = _Watch(wanted)
+    with torch.no_grad(), watch:
+        model(images)
+    return {reading.name for reading in watch.seen} - watch.grouped
 
 
 def as_matrix(model: nn.Module, name: TensorName) -> Tensor:
@@ -69,9 +86,12 @@ def as_matrix(model: nn.Module, name: TensorName) -> Tensor:
 class _Watch(TorchFunctionMode):
     """Notes the calls whose weight is wanted."""
 
-    def __init__(self, wanted: Mapping[int, TensorName], seen: list[Reading]) -> None:
+    def __init__(self, wanted: Mapping[int, TensorName]) -> None:
         super().__init__()
-        self._wanted, self._seen = wanted, seen
+        self._wanted = wanted
+        self.seen: list[Reading] = []
+        self.grouped: set[TensorName] = set()
+        """Of convolutions whose columns are read in part."""
 
     def __torch_function__(
         self,
@@ -84,8 +104,10 @@ class _Watch(TorchFunctionMode):
         if func in _READS:
             call = _READS[func](*args, **(kwargs or {}))
             name = self._wanted.get(id(call.weight))
-            if name is not None:
-                self._seen.append(_reading(name, call, output))
+            if name is not None and call.groups != 1:
+                self.grouped.add(name)
+            elif name is not None:
+                self.seen.append(_reading(name, call, output))
         return output
 
 
@@ -98,11 +120,6 @@ class _Call:
 
 
 def _reading(name: TensorName, call: _Call, output: Tensor) -> Reading:
-    if call.groups != 1:
-        raise UnscorableError(
-            f"{name[0]} is a grouped convolution, whose columns are read in part; choose an "
-            "importance that only needs weights or gradients: l2, l1, fpgm, lamp or taylor"
-        )
     return Reading(
         name=name,
         inputs=call.inputs(),

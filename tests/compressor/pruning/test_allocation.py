@@ -13,7 +13,7 @@ from compressor.pruning.allocation import (
     UnreachableRatioError,
     allocate,
 )
-from compressor.pruning.blocks import Alignment, choices, relative
+from compressor.pruning.blocks import Alignment, choices, relative, units_left
 from compressor.pruning.groups import ChannelGroup, compact
 from compressor.pruning.price import price, shapes_of
 from compressor.pruning.surgery import cut
@@ -47,14 +47,14 @@ def kept(
         price=rates,
         dense_price=rates.of(shapes_of(dense)),
     )
-    return allocate(
-        groups,
+    gone = allocate(
         given,
         ratio=ratio,
         of="params",
         alignment=alignment,
         allocation=ALLOCATIONS[allocation],
     )
+    return units_left(groups, given, gone)
 
 
 def kept_at(

@@ -15,7 +15,7 @@ from compressor.pruning.allocation import (
     UnreachableRatioError,
     allocate,
 )
-from compressor.pruning.blocks import Alignment, Choices, Widths, choices, relative
+from compressor.pruning.blocks import Alignment, Choices, Widths, choices, relative, units_left
 from compressor.pruning.candidate import Prunable, prunable
 from compressor.pruning.cost import cost
 from compressor.pruning.layer_times import LayerTimes
@@ -78,14 +78,10 @@ def test_every_ratio_is_reached_within_a_point_and_none_leaves_more_than_a_small
     path, left = ALLOCATIONS[allocation](found), []
     kept: dict[str, tuple[int, ...]] = {}
     for ratio in RATIOS:
-        kept = allocate(
-            dense.groups,
-            found,
-            ratio=ratio,
-            of=of,
-            alignment=Alignment(),
-            allocation=lambda _: path,
+        chosen = allocate(
+            found, ratio=ratio, of=of, alignment=Alignment(), allocation=lambda _: path
         )
+        kept = units_left(dense.groups, found, chosen)
         gone = {g.name: set(g.units) - set(kept[g.name]) for g in dense.groups}
         widths = Widths(found, (b for b in path if gone[b.group].issuperset(b.units)))
         left.append(widths.price)
@@ -102,7 +98,6 @@ def test_every_ratio_is_reached_within_a_point_and_none_leaves_more_than_a_small
 def test_less_than_the_floors_leave_is_an_error_that_says_what_is_left(name: str) -> None:
     with pytest.raises(UnreachableRatioError, match=r"removes 0\.9\d\d of the multiply-adds"):
         allocate(
-            network(name).groups,
             given(name, "macs")[1],
             ratio=0.999,
             of="macs",
