@@ -1,23 +1,19 @@
 """What study.md and report.html say, section by section. Words and rounding; computes nothing."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
+from compressor.study.cells import Cell, Table, cell, joined, words
 from compressor.study.opening import GROUPS, PLACE, shown_tolerance
 from compressor.study.study_schema import StudyReport
 
 _PACKAGE: Final = re.compile(r"^(?:\w+\.)+(?=\w+(?::|$))")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
-    """Text in rows and columns."""
-
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    caption: str = ""
+_Record = TypeVar("_Record")
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,13 +57,19 @@ def _standard(report: StudyReport) -> Section:
         return Section(name="standard", title=title, notes=("No network was made.",))
     rows = [
         (
-            each.strategy, f"{each.compression:.2f}", f"{each.real_compression:.2f}",
-            f"{each.speedup:.2f}", _share(each.pre_acc1, each.pre_acc1_std),
-            _share(each.post_acc1, each.post_acc1_std), _share(each.post_acc5, each.post_acc5_std),
-            str(each.seeds),
+            cell(at, each, "strategy"),
+            *(
+                cell(at, each, name, form=_two)
+                for name in ("compression", "real_compression", "speedup")
+            ),
+            *(
+                cell(at, each, name, f"{name}_std", form=_share)
+                for name in ("pre_acc1", "post_acc1", "post_acc5")
+            ),
+            cell(at, each, "seeds"),
         )
-        for each in report.standard_summary
-    ]  # fmt: skip
+        for at, each in _placed("standard_summary", report.standard_summary)
+    ]
     masks = sorted({row.strategy for row in report.standard if not row.physical})
     notes = [
         "Times smaller (x) in parameters and in multiply-adds; the speed-up is theoretical.",
@@ -75,7 +77,9 @@ def _standard(report: StudyReport) -> Section:
     ]
     if masks:
         notes.append(f"Masks ({', '.join(masks)}) set weights to zero; no file gets smaller by it.")
-    header = ("method", "asked x", "real x", "speed-up x", "top-1 cut", "top-1", "top-5", "seeds")
+    header = words(
+        "method", "asked x", "real x", "speed-up x", "top-1 cut", "top-1", "top-5", "seeds"
+    )
     return Section(
         name="standard", title=title, tables=(Table(header=header, rows=tuple(rows)),),
         notes=tuple(notes),
@@ -86,19 +90,20 @@ def _potential(report: StudyReport) -> Section | None:
     tolerance = shown_tolerance(report)
     if tolerance is None:
         return None
+    placed = _placed("overparameterisation", report.overparameterisation)
+    names = ("estimate_average", "estimate_minimum", "certified_average", "certified_minimum")
     rows = [
         (
-            each.method, GROUPS[each.group], str(each.distributions),
-            _share(each.estimate_average, each.estimate_average_std),
-            _share(each.estimate_minimum, each.estimate_minimum_std),
-            _share(each.certified_average, each.certified_average_std),
-            _share(each.certified_minimum, each.certified_minimum_std),
+            cell(at, each, "method"),
+            Cell(text=GROUPS[each.group]),
+            cell(at, each, "distributions"),
+            *(cell(at, each, name, f"{name}_std", form=_share) for name in names),
         )
-        for each in sorted(report.overparameterisation, key=lambda e: PLACE[e.group])
+        for at, each in sorted(placed, key=lambda pair: PLACE[pair[1].group])
         if each.tolerance == tolerance
-    ]  # fmt: skip
-    header = ("method", "distributions", "n", "estimate: average", "minimum", "certified: average",
-              "minimum")  # fmt: skip
+    ]
+    header = words("method", "distributions", "n", "estimate: average", "minimum",
+                   "certified: average", "minimum")  # fmt: skip
     note = (
         "The largest ratio of the grid whose drop stays within the tolerance; 0 % where none "
         "does. The estimate "
@@ -117,17 +122,19 @@ def _excess(report: StudyReport) -> Section | None:
         return None
     rows = [
         (
-            "all" if each.method == "*" else each.method, str(each.points),
-            f"{100 * each.slope:+.2f}", _interval(each.low, each.high),
+            Cell(text="all") if each.method == "*" else cell(at, each, "method"),
+            cell(at, each, "points"),
+            cell(at, each, "slope", form=lambda slope: f"{100 * slope:+.2f}", points=True),
+            cell(at, each, "low", "high", form=_interval, points=True),
         )
-        for each in report.excess_lines
-    ]  # fmt: skip
+        for at, each in _placed("excess_lines", report.excess_lines)
+    ]
+    header = words("method", "networks", "points per ratio of 1", "95 %")
     note = (
         "Error on held-out distributions less error on those of training, pruned less dense, "
         "regressed on the ratio through the origin; interval by bootstrap, of three networks or "
         "more."
     )
-    header = ("method", "networks", "points per ratio of 1", "95 %")
     return Section(
         name="excess", title="Excess error that pruning adds",
         tables=(Table(header=header, rows=tuple(rows)),), notes=(note,),
@@ -137,24 +144,32 @@ def _excess(report: StudyReport) -> Section | None:
 def _similarity(report: StudyReport) -> Section | None:
     if not report.similarity:
         return None
-    levels = sorted({each.level for each in report.similarity})
-    names = list(dict.fromkeys((each.network, each.ratio) for each in report.similarity))
-    known = {(e.network, e.ratio, e.level): e for e in report.similarity}
+    placed = _placed("similarity", report.similarity)
+    levels = _first(placed, lambda each: each.level)
+    networks = _first(placed, lambda each: (each.network, each.ratio))
+    known = {(each.network, each.ratio, each.level): (at, each) for at, each in placed}
     rows = [
         (
-            name if name == "control" else f"{name} {ratio:.2f}",
+            cell(at, first, "network") if name == "control"
+            else joined(cell(at, first, "network"), cell(at, first, "ratio", form=_two)),
             *(
-                f"{each.matching:.1%} / {each.distance:.3f}"
-                for each in (known[name, ratio, level] for level in levels)
+                cell(*known[name, ratio, level], "matching", "distance", form=_likeness)
+                for level in sorted(levels)
             ),
         )
-        for name, ratio in names
-    ]
+        for (name, ratio), (at, first) in networks.items()
+    ]  # fmt: skip
+    header = (
+        Cell(text="network"),
+        *(
+            cell(*levels[level], "level", form=lambda level: f"noise {level:g}")
+            for level in sorted(levels)
+        ),
+    )
     note = (
         "Share of answers that are the dense network's / L2 norm of the softmax difference; the "
         "control has the dense network's architecture and was trained from nothing."
     )
-    header = ("network", *(f"noise {level:g}" for level in levels))
     return Section(
         name="similarity", title="Functional similarity under noise",
         tables=(Table(header=header, rows=tuple(rows)),), notes=(note,),
@@ -166,17 +181,34 @@ def _features(report: StudyReport) -> Section | None:
         return None
     first = report.features[0]
     rows = [
-        (each.network, f"{each.confidence_whole:.1%}", f"{each.confidence_kept:.1%}")
-        for each in report.features
+        (
+            cell(at, each, "network"),
+            *(
+                cell(at, each, name, form=_percent)
+                for name in ("confidence_whole", "confidence_kept")
+            ),
+        )
+        for at, each in _placed("features", report.features)
     ]
-    tables = [Table(header=("network", "whole image", f"its {first.pixels} pixels"), rows=(*rows,))]
+    pixels = cell("features.0", first, "pixels", form=lambda pixels: f"its {pixels} pixels")
+    tables = [Table(header=(*words("network", "whole image"), pixels), rows=(*rows,))]
     notes = [f"Confidence in the image's class, mean of {first.n:,} images."]
     if report.cross is not None:
-        crossed = [
-            (name, *(f"{value:.1%}" for value in row))
-            for name, row in zip(report.cross.networks, report.cross.matrix, strict=True)
+        names = [
+            Cell(text=name, paths=(f"cross.networks.{k}",))
+            for k, name in enumerate(report.cross.networks)
         ]
-        tables.append(Table(header=("pixels of", *report.cross.networks), rows=(*crossed,)))
+        crossed = [
+            (
+                name,
+                *(
+                    Cell(text=_percent(value), paths=(f"cross.matrix.{k}.{j}",))
+                    for j, value in enumerate(row)
+                ),
+            )
+            for k, (name, row) in enumerate(zip(names, report.cross.matrix, strict=True))
+        ]
+        tables.append(Table(header=(Cell(text="pixels of"), *names), rows=(*crossed,)))
         notes.append("The same of every network (column) on the pixels of every other (row).")
     return Section(
         name="features", title="Informative features", tables=(*tables,), notes=(*notes,)
@@ -188,12 +220,17 @@ def _losses(report: StudyReport) -> Section | None:
         return None
     rows = [
         (
-            each.criterion, str(each.steps), f"{each.regulariser:g}", f"{each.ratio:.2f}",
-            str(each.seed), "-" if each.gap is None else f"{each.gap:+.3f}",
-            f"{each.pruned_accuracy:.2%}", f"{each.accuracy:.2%}",
+            cell(at, each, "criterion"),
+            cell(at, each, "steps"),
+            cell(at, each, "regulariser", form=lambda value: f"{value:g}"),
+            cell(at, each, "ratio", form=_two),
+            cell(at, each, "seed"),
+            cell(at, each, "gap", form=lambda gap: "-" if gap is None else f"{gap:+.3f}"),
+            cell(at, each, "pruned_accuracy", form=_share),
+            cell(at, each, "accuracy", form=_share),
         )
-        for each in report.losses
-    ]  # fmt: skip
+        for at, each in _placed("losses", report.losses)
+    ]
     notes = []
     for each in report.loss_correlations:
         known = (
@@ -205,7 +242,7 @@ def _losses(report: StudyReport) -> Section | None:
             f"Ratio {each.ratio:.2f}, gap and error after retraining over {each.networks} "
             f"networks: {known}."
         )
-    header = ("model", "steps", "lambda", "ratio", "seed", "gap", "top-1 cut", "top-1")
+    header = words("model", "steps", "lambda", "ratio", "seed", "gap", "top-1 cut", "top-1")
     return Section(
         name="losses", title="Models of the loss",
         tables=(Table(header=header, rows=tuple(rows)),), notes=tuple(notes),
@@ -215,18 +252,32 @@ def _losses(report: StudyReport) -> Section | None:
 def _drops(report: StudyReport) -> Section | None:
     if not report.curves:
         return None
-    ratios = sorted({each.ratio for each in report.curves})
+    placed = _placed("curves", report.curves)
+    ratios = _first(placed, lambda each: each.ratio)
+    header = (
+        Cell(text="distribution"),
+        *(cell(*ratios[ratio], "ratio", form=_two) for ratio in sorted(ratios)),
+    )
     tables = []
     for method in dict.fromkeys(each.method for each in report.curves):
-        own = sorted((e for e in report.curves if e.method == method), key=lambda e: PLACE[e.group])
-        mine = {(e.shift, e.ratio): e for e in own}
+        own = [pair for pair in placed if pair[1].method == method]
+        own.sort(key=lambda pair: PLACE[pair[1].group])
+        mine = {(each.shift, each.ratio): (at, each) for at, each in own}
+        shifts = _first(own, lambda each: each.shift)
         rows = [
-            (shift, *(f"{100 * mine[shift, r].drop:+.1f}" if (shift, r) in mine else "-"
-                      for r in ratios))
-            for shift in dict.fromkeys(shift for shift, _ in mine)
-        ]  # fmt: skip
-        header = ("distribution", *(f"{r:.2f}" for r in ratios))
-        tables.append(Table(header=header, rows=tuple(rows), caption=f"{method}: drop, points"))
+            (
+                cell(*shifts[shift], "shift"),
+                *(
+                    cell(*mine[shift, ratio], "drop", form=_points, points=True)
+                    if (shift, ratio) in mine
+                    else Cell(text="-")
+                    for ratio in sorted(ratios)
+                ),
+            )
+            for shift in shifts
+        ]
+        caption = cell(*own[0], "method", form=lambda name: f"{name}: drop, points")
+        tables.append(Table(header=header, rows=tuple(rows), caption=caption))
     return Section(name="curves", title="Accuracy and drop by distribution", tables=tuple(tables))
 
 
@@ -247,7 +298,38 @@ _SECTIONS: Final[Sequence[Callable[[StudyReport], Section | None]]] = (
 )  # fmt: skip
 
 
-def _share(value: float | None, deviation: float | None) -> str:
+def _placed(name: str, records: Sequence[_Record]) -> list[tuple[str, _Record]]:
+    """Each with its place in study.json."""
+    return [(f"{name}.{k}", each) for k, each in enumerate(records)]
+
+
+def _first(
+    placed: Sequence[tuple[str, _Record]], key: Callable[[_Record], _Key]
+) -> dict[_Key, tuple[str, _Record]]:
+    """Of each key the first record that has it, in the records' order."""
+    found: dict[_Key, tuple[str, _Record]] = {}
+    for at, each in placed:
+        found.setdefault(key(each), (at, each))
+    return found
+
+
+def _two(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _percent(value: float) -> str:
+    return f"{value:.1%}"
+
+
+def _points(drop: float) -> str:
+    return f"{100 * drop:+.1f}"
+
+
+def _likeness(matching: float, distance: float) -> str:
+    return f"{matching:.1%} / {distance:.3f}"
+
+
+def _share(value: float | None, deviation: float | None = None) -> str:
     if value is None:
         return "-"
     return f"{value:.2%}" if deviation is None else f"{value:.2%} ± {deviation:.2%}"

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from compressor.study.cells import texts
 from compressor.study.opening import head
 from compressor.study.sections import Section, sections
 from compressor.study.study_schema import StudyReport
@@ -30,8 +31,8 @@ def summary(report: StudyReport) -> str:
 def _section(section: Section) -> list[str]:
     lines = [f"## {section.title}", ""]
     for each in section.tables:
-        lines += [f"{each.caption}:", ""] if each.caption else []
-        lines += [*table(list(each.header), [list(row) for row in each.rows]), ""]
+        lines += [f"{each.caption.text}:", ""] if each.caption.text else []
+        lines += [*table(texts(each.header), [texts(row) for row in each.rows]), ""]
     bullet = "- " if section.name == "failures" else ""
     lines += [line for note in section.notes for line in (f"{bullet}{note}", "")]
     return lines

@@ -16,6 +16,7 @@ from compressor.study.drawings import drawings
 from compressor.study.study_page import draw_study
 from compressor.study.study_text import as_markdown
 from compressor.study.trials import Json
+from tests.compressor.page.walk import agrees, at, numbers, walked
 from tests.pipeline.study_project import GRID
 
 ALL = GRID.replace(
@@ -176,6 +177,60 @@ def test_the_page_and_the_text_have_the_same_tables(study: tuple[Path, Result]) 
     rows = [line for line in text.splitlines() if line.startswith("|") and "---" not in line]
     cells = [cell.strip() for line in rows for cell in line.strip("|").split("|")]
     assert cells == [cell.strip() for cell in page.cells]
+
+
+def test_every_name_and_number_in_a_table_is_the_one_at_its_place_in_the_record(
+    study: tuple[Path, Result], record: dict[str, Json]
+) -> None:
+    folder, _ = study
+    page = (folder / "report.html").read_text()
+    assert wrong(page, record) == []
+    tables = ("standard_summary", "overparameterisation", "excess_lines", "similarity", "features",
+              "cross", "losses", "curves")  # fmt: skip
+    assert all(f'data-path="{name}.' in page for name in tables)
+
+
+def wrong(page: str, record: dict[str, Json]) -> list[str]:
+    """Every cell that does not show what study.json has where it says that it is from."""
+    walk, found = walked(page.encode()), []
+    for element in walk.traced:
+        text, numeric = element.text, []
+        for path in str(element.attributes["data-path"]).split():
+            value = at(record, path)
+            if isinstance(value, str):
+                found += [] if value in text else [f"{path}: {text!r} lacks {value!r}"]
+                text = text.replace(value, "", 1)
+            else:
+                numeric.append(value)
+        scale = 100 if "%" in text or "data-form" in element.attributes else 1
+        # Of a share and a distance, as in "92.6% / 0.104", the first alone is in percent.
+        scales = [100, 1] if " / " in text else [scale] * len(numeric)
+        shown = numbers(text)
+        if len(shown) != len(numeric):
+            found.append(f"{element.text!r} has other numbers than {numeric}")
+        found += [
+            f"{element.text!r} for {value!r}"
+            for one, value, times in zip(shown, numeric, scales, strict=False)
+            if not agrees(one, times * value)
+        ]
+    untraced = re.findall(r"<(?:td|th|caption)(?: scope=\"\w+\")?>([^<]*)<", page)
+    titles = {"top-1", "top-1 cut", "top-5", "points per ratio of 1", "95 %"}
+    found += [
+        f"untraced: {text}" for text in untraced if re.search(r"\d", text) and text not in titles
+    ]
+    return found
+
+
+def test_a_cell_that_is_not_that_of_the_record_is_found(
+    study: tuple[Path, Result], record: dict[str, Json]
+) -> None:
+    page = (study[0] / "report.html").read_text()
+    accuracy = f"{record['standard_summary'][0]['post_acc1']:.2%}"
+    assert wrong(page.replace(f">{accuracy}<", ">12.34%<", 1), record)
+    assert wrong(page.replace('data-path="losses.0.gap"', 'data-path="losses.0.accuracy"'), record)
+    method = record["standard_summary"][0]["strategy"]
+    assert wrong(page.replace(f">{method}</th>", ">another</th>", 1), record)
+    assert wrong(page.replace("<td>", "<td>7 ", 1), record)
 
 
 def test_drawings_are_files_of_their_own(study: tuple[Path, Result]) -> None:
