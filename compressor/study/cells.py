@@ -35,7 +35,7 @@ def words(*texts: str) -> Row:
 def cell(
     where: str, record: object, *fields: str, form: Callable[..., str] = str, points: bool = False
 ) -> Cell:
-    """``fields`` of a record that is at ``where``, written by ``form``; what is None has no path."""
+    """``fields`` of a record that is at ``where``, written by ``form``; None has no path."""
     values = [getattr(record, field) for field in fields]
     return Cell(
         text=form(*values),
