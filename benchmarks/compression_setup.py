@@ -80,6 +80,11 @@ def read_setup(options: argparse.Namespace) -> Setup:
         ConfigError, DataError, ModelError: unusable input.
     """
     project = load_project(options.project)
+    if project.input.resize is not None:
+        raise SystemExit(
+            f"{options.project}: the methods are compared on images as the network takes them; "
+            "leave out input.resize"
+        )
     model = load_model(
         options.weights,
         root=options.project.resolve().parent,

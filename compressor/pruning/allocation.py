@@ -72,13 +72,13 @@ def allocate(
     start = Widths(given)
     if start.price < target - SHARE_TOLERANCE * dense:
         raise UnreachableRatioError(
-            f"a ratio of {ratio:.2f} cannot be reached: {1.0 - start.price / dense:.3f} of the "
+            f"a ratio of {ratio:.3g} cannot be reached: {1.0 - start.price / dense:.3f} of the "
             f"{NOUNS[of]} are gone already; ratios must rise"
         )
     nearest = _nearest(given, allocation(given), target=target)
     if abs(nearest.price - target) > (SHARE_TOLERANCE + _ROUNDING) * dense:
         raise UnreachableRatioError(
-            f"a ratio of {ratio:.2f} cannot be reached with widths in multiples of {alignment}: "
+            f"a ratio of {ratio:.3g} cannot be reached with widths in multiples of {alignment}: "
             f"the nearest choice found removes {1.0 - nearest.price / dense:.3f} of the "
             f"{NOUNS[of]}; ask for that, use a smaller alignment (search.align), or stop the "
             "ladder before it"

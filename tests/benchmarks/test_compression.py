@@ -1,5 +1,6 @@
 """The comparison of methods counts rightly, and makes every network by the same rules."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from PIL import Image
 
 from benchmarks import compression_methods
 from benchmarks.compression_methods import PEERS, Ask, Cut, fitted, maker
+from benchmarks.compression_setup import read_setup
 from benchmarks.compression_table import markdown, packed, paired, unpacked, wilson
 from compressor.factories import import_from
 from compressor.pruning.candidate import Method, propose, prunable
@@ -74,7 +76,16 @@ def test_a_network_beside_its_point_is_marked() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [*PEERS, "random", "ours", "ours:taylor", "ours:l1:uniform:3", "fastnas@4"]
+    "name",
+    [
+        *PEERS,
+        "random",
+        "ours",
+        "ours:taylor",
+        "ours:l1:uniform:3",
+        "ours:l2:knapsack:1:9",
+        "fastnas@4",
+    ],
 )
 def test_every_method_has_a_maker(name: str) -> None:
     assert callable(maker(name))
@@ -116,6 +127,15 @@ def test_a_network_is_rebuilt_from_the_tensors_of_a_smaller_one() -> None:
     widths = {name: m.out_channels for name, m in smaller.named_modules() if hasattr(m, "stride")
               and hasattr(m, "out_channels")}  # fmt: skip
     assert widths == {name: rebuilt.get_submodule(name).out_channels for name in widths}
+
+
+def test_a_project_that_resizes_its_images_is_refused(tmp_path: Path) -> None:
+    text = (ROOT / "examples" / "cifar10" / "compress.yaml").read_text()
+    (tmp_path / "compress.yaml").write_text(
+        text.replace("size: [3, 32, 32]", "size: [3, 32, 32], resize: [48, 48]")
+    )
+    with pytest.raises(SystemExit, match="leave out input.resize"):
+        read_setup(argparse.Namespace(project=tmp_path / "compress.yaml"))
 
 
 @pytest.fixture(scope="module")
