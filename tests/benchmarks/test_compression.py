@@ -134,7 +134,7 @@ def test_a_project_that_resizes_its_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "compress.yaml").write_text(
         text.replace("size: [3, 32, 32]", "size: [3, 32, 32], resize: [48, 48]")
     )
-    with pytest.raises(SystemExit, match="leave out input.resize"):
+    with pytest.raises(SystemExit, match=r"leave out input\.resize"):
         read_setup(argparse.Namespace(project=tmp_path / "compress.yaml"))
 
 
