@@ -152,6 +152,7 @@ def _make(
         method=shop.method,
         batches=statistics,
         seed=shop.seed,
+        device=shop.device,
     )
     settled = reestimate(candidate.model, statistics.images)
     trained = _retrained(shop, settled, ratio=ratio, folder=folder, watch=watch)

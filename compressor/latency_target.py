@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
@@ -61,6 +62,7 @@ class Bench:
     train: LabelledImages
     render: Render
     provider: str
+    device: torch.device
     seed: int
 
 
@@ -101,6 +103,7 @@ def ratios_for(
             method=work.method,
             batches=StatisticsImages(data=work.train),
             seed=work.seed,
+            device=work.device,
         )
         for precision in precisions:
             tried: dict[str, float | None] = {}
@@ -206,6 +209,7 @@ def _times_as_fast(
             batches=batches,
             seed=work.seed,
             scores=scores,
+            device=work.device,
         )
     except (UnreachableRatioError, SurgeryError):
         return None

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import torch
 from torch import Tensor, nn
 
 from compressor.accounted import accounted_shifts
@@ -19,7 +18,7 @@ from compressor.pruning.layer_times import LatencyTable
 from compressor.release import release_batch
 from compressor.runs import Plan, RunFolder
 from compressor.watch import Watch
-from compressor.workshop import labelled, method, preprocessing
+from compressor.workshop import device, labelled, method, preprocessing
 from exporters.onnx import serialise
 from exporters.precision import Precision
 
@@ -85,6 +84,7 @@ def _bench(job: Job, inputs: Inputs, *, latencies: LatencyTable) -> Bench:
         train=train,
         render=render,
         provider=provider,
+        device=device(),
         seed=project.seed,
     )
 
@@ -155,7 +155,7 @@ def workshop_for(
         method=method(project.search, latencies=latencies),
         recipe=recipe(project),
         augment=accounted_shifts(job.policy, seed=project.seed, share=project.retrain.robust),
-        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        device=device(),
         seed=project.seed,
         serialise=maker_for(job, inputs, chains[0].precision),
         metadata={

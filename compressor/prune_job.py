@@ -24,8 +24,8 @@ from compressor.pruning.candidate import Method, Prunable, propose, prunable
 from compressor.runs import Plan, RunError, RunFolder, lock_plan, opened, versions
 from compressor.training.batchnorm import reestimate
 from compressor.watch import Watch
+from compressor.workshop import device, preprocessing
 from compressor.workshop import method as method_of
-from compressor.workshop import preprocessing
 from exporters.precision import CALIBRATED
 from exporters.providers import choose
 
@@ -163,7 +163,7 @@ def _make(
         method=method,
         recipe=recipe(project),
         augment=None,  # which shifts to train with is the policy's word
-        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        device=device(),
         seed=project.seed,
         serialise=_exporter(job, inputs),
         metadata=metadata,
@@ -185,7 +185,13 @@ def _only_cut(
     if seen is None:
         method = replace(method, compensate=False)  # for that, images have to go through it
     candidate = propose(
-        dense, None, ratio=job.ratio, method=method, batches=seen or (), seed=job.project.seed
+        dense,
+        None,
+        ratio=job.ratio,
+        method=method,
+        batches=seen or (),
+        seed=job.project.seed,
+        device=device(),
     )
     model = candidate.model if seen is None else reestimate(candidate.model, seen.images)
     keep(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict
 
+import torch
 from torch import Tensor, nn
 
 from compressor.config_schema import Input
@@ -24,6 +25,11 @@ def labelled(images: ImageSet, source: Input) -> LabelledImages:
         mean=source.mean,
         std=source.std,
     )
+
+
+def device() -> torch.device:
+    """Where networks are trained and measured: the GPU, where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def method(search: Search, *, latencies: LatencyTable) -> Method:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
+import torch
 from torch import Tensor, nn
 
 from compressor.pruning.allocation import ALLOCATIONS, UnreachableRatioError, allocate
@@ -21,6 +22,8 @@ from compressor.pruning.layer_times import LatencyTable
 from compressor.pruning.plain import plain
 from compressor.pruning.price import Budget, Price, price, shapes_of
 from compressor.pruning.surgery import cut, self_test
+
+CPU: Final = torch.device("cpu")
 
 COMPENSATION_BATCHES: Final = 4
 """Batches that removed channels are averaged over; the mean of a thousand images is known well."""
@@ -117,6 +120,7 @@ def propose(
     batches: Iterable[tuple[Tensor, Tensor]],
     seed: int,
     scores: Mapping[str, Tensor] | None = None,
+    device: torch.device = CPU,
 ) -> Candidate:
     """The next rung: ``before`` (or the dense network) cut down to ``ratio``, and tested.
 
@@ -129,6 +133,7 @@ def propose(
             what removed channels give on average; gone through for each of ``method.steps``.
         seed: of the random importance.
         scores: ``dense_scores``, where they are known, for a rung that starts from there.
+        device: where whole networks are measured, by ``ablation`` and for exchanges.
 
     Raises:
         UnreachableRatioError: no aligned choice of channels comes near the ratio.
@@ -143,11 +148,14 @@ def propose(
     difference = 0.0
     for goal in _goals(gone, ratio, steps=method.steps):
         if scores is None or model is not dense.model:
-            scores = _scores(model, groups, method=method, batches=batches, seed=seed)
+            scores = _scores(
+                model, groups, method=method, batches=batches, seed=seed, device=device
+            )
         try:
             kept = _kept(
-                dense, model, groups, scores, goal=goal, method=method, rates=rates, batches=batches
-            )
+                dense, model, groups, scores, goal=goal, method=method, rates=rates,
+                batches=batches, device=device,
+            )  # fmt: skip
         except UnreachableRatioError:
             if goal == ratio:
                 raise
@@ -168,10 +176,17 @@ def propose(
 
 
 def dense_scores(
-    dense: Prunable, *, method: Method, batches: Iterable[tuple[Tensor, Tensor]], seed: int
+    dense: Prunable,
+    *,
+    method: Method,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    seed: int,
+    device: torch.device = CPU,
 ) -> Mapping[str, Tensor]:
     """What ``propose`` computes first when it starts from the dense network, whatever the ratio."""
-    return _scores(dense.model, dense.groups, method=method, batches=batches, seed=seed)
+    return _scores(
+        dense.model, dense.groups, method=method, batches=batches, seed=seed, device=device
+    )
 
 
 def _goals(gone: float, ratio: float, *, steps: int) -> list[float]:
@@ -191,6 +206,7 @@ def _scores(
     method: Method,
     batches: Iterable[tuple[Tensor, Tensor]],
     seed: int,
+    device: torch.device,
 ) -> Mapping[str, Tensor]:
     """Scores that can be compared between groups."""
     criterion = IMPORTANCES[method.importance]
@@ -201,6 +217,7 @@ def _scores(
         batches=batches,
         seed=seed,
         regulariser=method.regulariser,
+        device=device,
     )
     return scores if criterion.one_scale else relative(scores)
 
@@ -215,6 +232,7 @@ def _kept(
     method: Method,
     rates: Price,
     batches: Iterable[tuple[Tensor, Tensor]],
+    device: torch.device,
 ) -> dict[str, tuple[int, ...]]:
     """The units that stay, so that ``goal`` is gone."""
     scored = [group for group in groups if group.name in scores]
@@ -240,7 +258,7 @@ def _kept(
 
         def measure(gone: Mapping[str, int]) -> float:
             smaller = cut(model, scored, units_left(scored, given, gone))
-            return mean_loss(smaller, laid_out(smaller, chosen))
+            return mean_loss(smaller, laid_out(smaller, chosen, device=device))
 
         gone = exchanged(given, gone, ratio=goal, measure=measure, most=method.exchanges)
     return units_left(scored, given, gone)

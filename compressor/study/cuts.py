@@ -65,6 +65,7 @@ def _cut(
         method=Method(**method.model_dump()),
         batches=shop.statistics,
         seed=seed,
+        device=shop.device,
     )
     return Made(
         model=made.model, ratio=ratio, params=made.cost.params, macs=made.cost.macs,

@@ -41,7 +41,7 @@ def ablation(of: Subject) -> dict[str, Tensor]:
     batches = few(batches_of(of))
     orders = _orders(of, batches)
     # The model is a copy, which is the importance's own.
-    batches = laid_out(of.model, batches)
+    batches = laid_out(of.model, batches, device=of.device)
     whole = mean_loss(of.model, batches)
     return {
         group.name: _scores(group, of, batches, order=orders[group.name], whole=whole)

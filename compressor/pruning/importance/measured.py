@@ -30,10 +30,10 @@ def few(batches: Iterable[Batch]) -> list[Batch]:
     return chosen
 
 
-def laid_out(model: nn.Module, batches: Sequence[Batch]) -> list[Batch]:
-    """``model``, in place, and the batches in the layout that is fastest for both, where it is."""
-    home = next((p.device for p in model.parameters()), torch.device("cpu"))
-    there = [(images.to(home), labels.to(home)) for images, labels in batches]
+def laid_out(model: nn.Module, batches: Sequence[Batch], *, device: torch.device) -> list[Batch]:
+    """``model``, in place, and the batches on ``device``, in the layout that is fastest there."""
+    model.to(device)
+    there = [(images.to(device), labels.to(device)) for images, labels in batches]
     layout = fastest_layout(model, there[0][0][:1]) if there else torch.contiguous_format
     model.to(memory_format=layout)
     return [(images.contiguous(memory_format=layout), labels) for images, labels in there]

@@ -16,6 +16,9 @@ TensorName = tuple[str, str]
 """A module's name and a tensor's in it."""
 
 
+CPU: Final = torch.device("cpu")
+
+
 class UnscorableError(ValueError):
     """An importance has nothing to go by for some group; says which, and what to choose."""
 
@@ -34,6 +37,8 @@ class Subject:
     """Weight of half the squared weights that a cut sets to zero, added to models of the loss."""
     weights: Mapping[TensorName, Tensor]
     """Every parameter as float on the CPU."""
+    device: torch.device
+    """Where whole networks are run again and again."""
 
 
 Importance = Callable[[Subject], dict[str, Tensor]]
@@ -47,6 +52,7 @@ def subject(
     *,
     seed: int,
     regulariser: float = 0.0,
+    device: torch.device = CPU,
 ) -> Subject:
     """What an importance scores."""
     return Subject(
@@ -55,6 +61,7 @@ def subject(
         batches=batches,
         generator=torch.Generator().manual_seed(seed),
         regulariser=regulariser,
+        device=device,
         weights={
             (module, tensor): value.detach().cpu().float()
             for module, layer in model.named_modules()

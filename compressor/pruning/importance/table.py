@@ -13,6 +13,7 @@ from compressor.pruning.importance.ablation import ablation
 from compressor.pruning.importance.inputs import activation, pfp, thinet
 from compressor.pruning.importance.loss import obd, quadratic, taylor
 from compressor.pruning.importance.subject import (
+    CPU,
     Importance,
     UnscorableError,
     each_group,
@@ -81,6 +82,7 @@ def score(
     batches: Iterable[tuple[Tensor, Tensor]],
     seed: int,
     regulariser: float = 0.0,
+    device: torch.device = CPU,
 ) -> dict[str, Tensor]:
     """Scores of every group's units under ``criterion``: [units], higher is kept.
 
@@ -95,6 +97,7 @@ def score(
         regulariser: lambda of Laurent et al. 2020, section 3: ``lambda / 2 * sum w^2`` over the
             weights that a cut sets to zero is added to a model of the loss, so that it is
             believed near the present weights only.
+        device: where a criterion that runs whole networks again and again does so.
 
     Raises:
         UnscorableError: the criterion has nothing to go by for some group, or models no loss that
@@ -112,6 +115,6 @@ def score(
         return criterion.score(of)
     # On a copy: which parameters have gradients, and test mode, are the importance's own there.
     twin = copy.deepcopy(model).eval()
-    of = subject(twin, groups, batches, seed=seed, regulariser=regulariser)
+    of = subject(twin, groups, batches, seed=seed, regulariser=regulariser, device=device)
     with torch.inference_mode(mode=False), torch.enable_grad():
         return criterion.score(of)
