@@ -20,13 +20,6 @@ from exporters.products import Product, products
 from exporters.sessions import CPU, SESSION_ERRORS, Tuning, session
 from exporters.signature import refusal
 
-_SHAPES: Final = frozenset(
-    {"ConstantOfShape", "Expand", "GatherND", "NonZero", "Range", "ScatterND", "Shape", "Size"}
-)
-_BRANCHES: Final = frozenset({"If", "Loop", "Scan", "SequenceMap"})
-_OPEN_SIZES: Final = frozenset(
-    {"Compress", "NonMaxSuppression", "NonZero", "SequenceAt", "StringSplit", "Unique"}
-)
 _BLOCKED: Final = "com.microsoft.nchwc"
 """The domain of ONNX Runtime's convolutions in blocks of channels, its fast ones on a CPU."""
 
@@ -108,43 +101,58 @@ def _slow(running: ModelProto) -> list[NodeProto]:
     ]
 
 
-def _shape_arithmetic(graphs: _Graphs) -> Iterator[Finding]:
-    found = [node for node in nodes(graphs.file.graph) if node.op_type in _SHAPES]
-    if found:
-        yield Finding(
-            rule="shape-arithmetic",
-            nodes=_names(found),
-            what=f"{_kinds(found)} compute shapes while the network runs; a GPU leaves them to the "
-            "CPU and waits, and CUDA graphs may not be captured",
-            remedy="export with a fixed image size, in contiguous format (channels_last inputs "
-            "make such chains), and with numbers instead of x.shape where they never change",
-        )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Operators:
+    """Operators that cost time wherever they stand in a file."""
+
+    rule: str
+    kinds: frozenset[str]
+    what: str
+    """Said behind how many there are of each."""
+    remedy: str
+
+    def __call__(self, graphs: _Graphs) -> Iterator[Finding]:
+        found = [node for node in nodes(graphs.file.graph) if node.op_type in self.kinds]
+        if found:
+            yield Finding(
+                rule=self.rule,
+                nodes=_names(found),
+                what=f"{_kinds(found)} {self.what}",
+                remedy=self.remedy,
+            )
 
 
-def _control_flow(graphs: _Graphs) -> Iterator[Finding]:
-    found = [node for node in nodes(graphs.file.graph) if node.op_type in _BRANCHES]
-    if found:
-        yield Finding(
-            rule="control-flow",
-            nodes=_names(found),
-            what=f"{_kinds(found)} decide on the CPU what runs next: CUDA graphs cannot be "
-            "captured, and nothing is fused across them",
-            remedy="unroll loops of a known length and replace branches on the images by "
-            "torch.where before the export",
-        )
-
-
-def _open_size(graphs: _Graphs) -> Iterator[Finding]:
-    found = [node for node in nodes(graphs.file.graph) if node.op_type in _OPEN_SIZES]
-    if found:
-        yield Finding(
-            rule="data-dependent-size",
-            nodes=_names(found),
-            what=f"{_kinds(found)} make tensors whose size depends on the images: so does the "
-            "time, and CUDA graphs cannot be captured",
-            remedy="leave the selection of answers to the program around the network, or give it a "
-            "fixed number of them (TopK); time it on images like those that it will see",
-        )
+_OPERATORS: Final = (
+    _Operators(
+        rule="shape-arithmetic",
+        kinds=frozenset(
+            {"ConstantOfShape", "Expand", "GatherND", "NonZero", "Range", "ScatterND"}
+            | {"Shape", "Size"}
+        ),
+        what="compute shapes while the network runs; a GPU leaves them to the CPU and waits, and "
+        "CUDA graphs may not be captured",
+        remedy="export with a fixed image size, in contiguous format (channels_last inputs make "
+        "such chains), and with numbers instead of x.shape where they never change",
+    ),
+    _Operators(
+        rule="control-flow",
+        kinds=frozenset({"If", "Loop", "Scan", "SequenceMap"}),
+        what="decide on the CPU what runs next: CUDA graphs cannot be captured, and nothing is "
+        "fused across them",
+        remedy="unroll loops of a known length and replace branches on the images by torch.where "
+        "before the export",
+    ),
+    _Operators(
+        rule="data-dependent-size",
+        kinds=frozenset(
+            {"Compress", "NonMaxSuppression", "NonZero", "SequenceAt", "StringSplit", "Unique"}
+        ),
+        what="make tensors whose size depends on the images: so does the time, and CUDA graphs "
+        "cannot be captured",
+        remedy="leave the selection of answers to the program around the network, or give it a "
+        "fixed number of them (TopK); time it on images like those that it will see",
+    ),
+)
 
 
 def _off_the_fast_path(graphs: _Graphs) -> Iterator[Finding]:
@@ -250,9 +258,7 @@ def _unfused(graphs: _Graphs) -> Iterator[Finding]:
 Rule = Callable[[_Graphs], Iterator[Finding]]
 
 RULES: Final[Mapping[str, Rule]] = {
-    "shape-arithmetic": _shape_arithmetic,
-    "control-flow": _control_flow,
-    "data-dependent-size": _open_size,
+    **{operators.rule: operators for operators in _OPERATORS},
     "slow-convolution": _off_the_fast_path,
     "unaligned-width": _unaligned,
     "fixed-batch": _fixed_batch,
