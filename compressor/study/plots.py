@@ -10,6 +10,7 @@ from typing import Any, Final
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from compressor.page.svg import ACCENT, FAINT, GRID, INK, PAPER
 from compressor.study.analyses.curves import Point
@@ -194,6 +195,10 @@ def _luminance(rgb: Sequence[float]) -> float:
     return sum(c * w for c, w in zip(linear, (0.2126, 0.7152, 0.0722), strict=True))
 
 
+_FAR: Final = 20
+"""How many times the smallest gap the largest one is, where a linear axis would show only that."""
+
+
 def losses(report: StudyReport, width: int) -> Figure | None:
     """The gap right after pruning against the error after retraining; numbers are of steps."""
     known = [each for each in report.losses if each.gap is not None]
@@ -210,7 +215,15 @@ def losses(report: StudyReport, width: int) -> Figure | None:
                 str(each.steps), place, xytext=(5, 3), textcoords="offset points", fontsize=8,
                 color=FAINT,
             )  # fmt: skip
-    axes.set_xlabel("gap: loss right after pruning less dense", fontsize=10)
+    gaps = [each.gap for each in known if each.gap is not None]
+    label = "gap: loss right after pruning less dense"
+    if min(gaps) > 0 and max(gaps) > _FAR * min(gaps):
+        # One step may lose a hundred times what small ones do, and would push these together.
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        label += ", logarithmic"
+    axes.set_xlabel(label, fontsize=10)
     axes.set_ylabel("error after retraining, %", fontsize=10)
     axes.grid(color=GRID, linewidth=0.6)
     name_lines(figure, axes, [(each, _style(index)) for index, each in enumerate(criteria)])

@@ -1,6 +1,7 @@
 """The commands, as people give them, with every part of a study."""
 
 import csv
+import dataclasses
 import importlib.util
 import json
 import re
@@ -13,6 +14,7 @@ from click.testing import Result
 
 from compressor.study.comparing import read_study
 from compressor.study.drawings import drawings
+from compressor.study.plots import losses
 from compressor.study.study_page import draw_study
 from compressor.study.study_text import as_markdown
 from compressor.study.trials import Json
@@ -231,6 +233,24 @@ def test_a_cell_that_is_not_that_of_the_record_is_found(
     method = record["standard_summary"][0]["strategy"]
     assert wrong(page.replace(f">{method}</th>", ">another</th>", 1), record)
     assert wrong(page.replace("<td>", "<td>7 ", 1), record)
+
+
+@pytest.mark.parametrize(
+    ("gaps", "scale"),
+    [((0.5, 2.0, 60.0), "log"), ((0.5, 2.0, 6.0), "linear"), ((-0.1, 2.0, 60.0), "linear")],
+)
+def test_gaps_far_apart_are_drawn_on_a_logarithmic_axis_where_that_has_a_place_for_all(
+    study: tuple[Path, Result], gaps: tuple[float, ...], scale: str
+) -> None:
+    report = read_study(study[0])
+    changed = [
+        dataclasses.replace(each, gap=gap) for each, gap in zip(report.losses, gaps, strict=True)
+    ]
+    figure = losses(report.model_copy(update={"losses": changed}), 600)
+    assert figure is not None
+    (axes,) = figure.axes
+    assert axes.get_xscale() == scale
+    assert ("logarithmic" in axes.get_xlabel()) == (scale == "log")
 
 
 def test_drawings_are_files_of_their_own(study: tuple[Path, Result]) -> None:
