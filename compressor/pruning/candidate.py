@@ -18,12 +18,11 @@ from compressor.pruning.finding import TIME_LIMIT_S, find
 from compressor.pruning.groups import ChannelGroup, LeftAlone, compact
 from compressor.pruning.importance import IMPORTANCES, scorable, score
 from compressor.pruning.importance.measured import few, laid_out, mean_loss
+from compressor.pruning.importance.subject import CPU
 from compressor.pruning.layer_times import LatencyTable
 from compressor.pruning.plain import plain
 from compressor.pruning.price import Budget, Price, price, shapes_of
 from compressor.pruning.surgery import cut, self_test
-
-CPU: Final = torch.device("cpu")
 
 COMPENSATION_BATCHES: Final = 4
 """Batches that removed channels are averaged over; the mean of a thousand images is known well."""

@@ -20,14 +20,17 @@ Batch = tuple[Tensor, Tensor]
 
 
 def few(batches: Iterable[Batch]) -> list[Batch]:
-    """The first batches, up to ``IMAGES`` images; all are drawn, which is promised of them."""
+    """The first batches, up to ``IMAGES`` images; all are drawn, which is promised of them.
+
+    A batch of one image is left out where there are others: it has no statistics of its own.
+    """
     chosen: list[Batch] = []
     seen = 0
     for images, labels in batches:
         if seen < IMAGES:
             chosen.append((images[: IMAGES - seen], labels[: IMAGES - seen]))
             seen += len(images)
-    return chosen
+    return [batch for batch in chosen if len(batch[0]) > 1] or chosen
 
 
 def laid_out(model: nn.Module, batches: Sequence[Batch], *, device: torch.device) -> list[Batch]:
@@ -42,6 +45,8 @@ def laid_out(model: nn.Module, batches: Sequence[Batch], *, device: torch.device
 def mean_loss(model: nn.Module, batches: Sequence[Batch]) -> float:
     """Mean cross-entropy; BatchNorm uses each batch's own statistics, as a cut re-estimates them.
 
+    Of one image alone it uses those that the network has.
+
     Args:
         model: a copy of the caller's, whose running statistics may change.
         batches: as of ``few``.
@@ -49,7 +54,7 @@ def mean_loss(model: nn.Module, batches: Sequence[Batch]) -> float:
     model.eval()
     for module in model.modules():
         if isinstance(module, _NORMS):
-            module.train()
+            module.train(all(len(images) > 1 for images, _ in batches))
     with torch.no_grad():
         total = sum(float(losses(model(images), labels).sum()) for images, labels in batches)
     return total / sum(len(images) for images, _ in batches)

@@ -82,6 +82,34 @@ def test_a_unit_that_changes_nothing_has_next_to_no_score() -> None:
     assert float(scores[0]) < 1e-9 < float(scores[1:].mean())
 
 
+def deep() -> nn.Sequential:
+    """A network whose last BatchNorm sees one place of each image."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(
+            nn.Conv2d(3, 16, 3, stride=4), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 16, 4),
+            nn.BatchNorm2d(16), nn.ReLU(), nn.Flatten(), nn.Linear(16, 4),
+        ).eval()  # fmt: skip
+
+
+def test_one_image_alone_is_scored_by_the_statistics_that_the_network_has() -> None:
+    dense = prunable(deep(), BATCH[0][:4], seed=0)
+    one = [(BATCH[0][:1], BATCH[1][:1])]
+    found = score(dense.model, dense.groups, criterion=IMPORTANCES["ablation"], batches=one, seed=0)
+    assert found
+    assert all(bool(values.isfinite().all()) for values in found.values())
+
+
+def test_a_last_batch_of_one_image_is_left_out() -> None:
+    dense = prunable(deep(), BATCH[0][:4], seed=0)
+    last = (BATCH[0][:1].neg(), BATCH[1][:1])
+    without, with_it = (
+        score(dense.model, dense.groups, criterion=IMPORTANCES["ablation"], batches=given, seed=0)
+        for given in ([BATCH], [BATCH, last])
+    )
+    assert all(torch.equal(without[name], with_it[name]) for name in without)
+
+
 def test_no_more_images_are_looked_at_than_it_says() -> None:
     dense = found_in("plain")
     first = [BATCH] * (IMAGES // len(BATCH[0]))
