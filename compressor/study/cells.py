@@ -1,7 +1,11 @@
 """What stands in the tables of a study: text, and where in study.json its numbers are."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
+
+_Record = TypeVar("_Record")
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +29,17 @@ class Table:
     header: Row
     rows: tuple[Row, ...]
     caption: Cell = Cell(text="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A heading, and what stands below it."""
+
+    name: str
+    """Of its drawing, if there is one."""
+    title: str
+    tables: tuple[Table, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def words(*texts: str) -> Row:
@@ -60,3 +75,50 @@ def joined(*cells: Cell, by: str = " ") -> Cell:
 def texts(row: Sequence[Cell]) -> list[str]:
     """Of a row."""
     return [each.text for each in row]
+
+
+def places_of(name: str, records: Sequence[_Record]) -> list[tuple[str, _Record]]:
+    """Each with its place in study.json."""
+    return [(f"{name}.{k}", each) for k, each in enumerate(records)]
+
+
+def firsts(
+    placed: Sequence[tuple[str, _Record]], key: Callable[[_Record], _Key]
+) -> dict[_Key, tuple[str, _Record]]:
+    """Of each key the first record that has it, in the records' order."""
+    found: dict[_Key, tuple[str, _Record]] = {}
+    for at, each in placed:
+        found.setdefault(key(each), (at, each))
+    return found
+
+
+def two(value: float) -> str:
+    """With two digits."""
+    return f"{value:.2f}"
+
+
+def percent(value: float) -> str:
+    """A share in percent."""
+    return f"{value:.1%}"
+
+
+def points(drop: float) -> str:
+    """A share in signed points."""
+    return f"{100 * drop:+.1f}"
+
+
+def likeness(matching: float, distance: float) -> str:
+    """A share of answers, and a distance."""
+    return f"{matching:.1%} / {distance:.3f}"
+
+
+def share(value: float | None, deviation: float | None = None) -> str:
+    """A share in percent, with its standard deviation where there is one."""
+    if value is None:
+        return "-"
+    return f"{value:.2%}" if deviation is None else f"{value:.2%} ± {deviation:.2%}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Two ends in points."""
+    return "-" if low is None or high is None else f"[{100 * low:+.2f}, {100 * high:+.2f}]"

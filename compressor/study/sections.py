@@ -1,30 +1,29 @@
 """What study.md and report.html say, section by section. Words and rounding; computes nothing."""
 
 import re
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
-from typing import Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Final
 
-from compressor.study.cells import Cell, Table, cell, joined, words
+from compressor.study.cells import (
+    Cell,
+    Section,
+    Table,
+    cell,
+    firsts,
+    interval,
+    joined,
+    likeness,
+    percent,
+    places_of,
+    points,
+    share,
+    two,
+    words,
+)
 from compressor.study.opening import GROUPS, PLACE, shown_tolerance
 from compressor.study.study_schema import StudyReport
 
 _PACKAGE: Final = re.compile(r"^(?:\w+\.)+(?=\w+(?::|$))")
-
-
-_Record = TypeVar("_Record")
-_Key = TypeVar("_Key", bound=Hashable)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
-    """A heading, and what stands below it."""
-
-    name: str
-    """Of its drawing, if there is one."""
-    title: str
-    tables: tuple[Table, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def sections(report: StudyReport) -> list[Section]:
@@ -59,16 +58,16 @@ def _standard(report: StudyReport) -> Section:
         (
             cell(at, each, "strategy"),
             *(
-                cell(at, each, name, form=_two)
+                cell(at, each, name, form=two)
                 for name in ("compression", "real_compression", "speedup")
             ),
             *(
-                cell(at, each, name, f"{name}_std", form=_share)
+                cell(at, each, name, f"{name}_std", form=share)
                 for name in ("pre_acc1", "post_acc1", "post_acc5")
             ),
             cell(at, each, "seeds"),
         )
-        for at, each in _placed("standard_summary", report.standard_summary)
+        for at, each in places_of("standard_summary", report.standard_summary)
     ]
     masks = sorted({row.strategy for row in report.standard if not row.physical})
     notes = [
@@ -77,9 +76,8 @@ def _standard(report: StudyReport) -> Section:
     ]
     if masks:
         notes.append(f"Masks ({', '.join(masks)}) set weights to zero; no file gets smaller by it.")
-    header = words(
-        "method", "asked x", "real x", "speed-up x", "top-1 cut", "top-1", "top-5", "seeds"
-    )
+    header = words("method", "asked x", "real x", "speed-up x", "top-1 cut", "top-1", "top-5",
+                   "seeds")  # fmt: skip
     return Section(
         name="standard", title=title, tables=(Table(header=header, rows=tuple(rows)),),
         notes=tuple(notes),
@@ -90,14 +88,14 @@ def _potential(report: StudyReport) -> Section | None:
     tolerance = shown_tolerance(report)
     if tolerance is None:
         return None
-    placed = _placed("overparameterisation", report.overparameterisation)
+    placed = places_of("overparameterisation", report.overparameterisation)
     names = ("estimate_average", "estimate_minimum", "certified_average", "certified_minimum")
     rows = [
         (
             cell(at, each, "method"),
             Cell(text=GROUPS[each.group]),
             cell(at, each, "distributions"),
-            *(cell(at, each, name, f"{name}_std", form=_share) for name in names),
+            *(cell(at, each, name, f"{name}_std", form=share) for name in names),
         )
         for at, each in sorted(placed, key=lambda pair: PLACE[pair[1].group])
         if each.tolerance == tolerance
@@ -125,9 +123,9 @@ def _excess(report: StudyReport) -> Section | None:
             Cell(text="all") if each.method == "*" else cell(at, each, "method"),
             cell(at, each, "points"),
             cell(at, each, "slope", form=lambda slope: f"{100 * slope:+.2f}", points=True),
-            cell(at, each, "low", "high", form=_interval, points=True),
+            cell(at, each, "low", "high", form=interval, points=True),
         )
-        for at, each in _placed("excess_lines", report.excess_lines)
+        for at, each in places_of("excess_lines", report.excess_lines)
     ]
     header = words("method", "networks", "points per ratio of 1", "95 %")
     note = (
@@ -144,16 +142,16 @@ def _excess(report: StudyReport) -> Section | None:
 def _similarity(report: StudyReport) -> Section | None:
     if not report.similarity:
         return None
-    placed = _placed("similarity", report.similarity)
-    levels = _first(placed, lambda each: each.level)
-    networks = _first(placed, lambda each: (each.network, each.ratio))
+    placed = places_of("similarity", report.similarity)
+    levels = firsts(placed, lambda each: each.level)
+    networks = firsts(placed, lambda each: (each.network, each.ratio))
     known = {(each.network, each.ratio, each.level): (at, each) for at, each in placed}
     rows = [
         (
             cell(at, first, "network") if name == "control"
-            else joined(cell(at, first, "network"), cell(at, first, "ratio", form=_two)),
+            else joined(cell(at, first, "network"), cell(at, first, "ratio", form=two)),
             *(
-                cell(*known[name, ratio, level], "matching", "distance", form=_likeness)
+                cell(*known[name, ratio, level], "matching", "distance", form=likeness)
                 for level in sorted(levels)
             ),
         )
@@ -184,11 +182,11 @@ def _features(report: StudyReport) -> Section | None:
         (
             cell(at, each, "network"),
             *(
-                cell(at, each, name, form=_percent)
+                cell(at, each, name, form=percent)
                 for name in ("confidence_whole", "confidence_kept")
             ),
         )
-        for at, each in _placed("features", report.features)
+        for at, each in places_of("features", report.features)
     ]
     pixels = cell("features.0", first, "pixels", form=lambda pixels: f"its {pixels} pixels")
     tables = [Table(header=(*words("network", "whole image"), pixels), rows=(*rows,))]
@@ -202,7 +200,7 @@ def _features(report: StudyReport) -> Section | None:
             (
                 name,
                 *(
-                    Cell(text=_percent(value), paths=(f"cross.matrix.{k}.{j}",))
+                    Cell(text=percent(value), paths=(f"cross.matrix.{k}.{j}",))
                     for j, value in enumerate(row)
                 ),
             )
@@ -223,13 +221,13 @@ def _losses(report: StudyReport) -> Section | None:
             cell(at, each, "criterion"),
             cell(at, each, "steps"),
             cell(at, each, "regulariser", form=lambda value: f"{value:g}"),
-            cell(at, each, "ratio", form=_two),
+            cell(at, each, "ratio", form=two),
             cell(at, each, "seed"),
             cell(at, each, "gap", form=lambda gap: "-" if gap is None else f"{gap:+.3f}"),
-            cell(at, each, "pruned_accuracy", form=_share),
-            cell(at, each, "accuracy", form=_share),
+            cell(at, each, "pruned_accuracy", form=share),
+            cell(at, each, "accuracy", form=share),
         )
-        for at, each in _placed("losses", report.losses)
+        for at, each in places_of("losses", report.losses)
     ]
     notes = []
     for each in report.loss_correlations:
@@ -252,23 +250,23 @@ def _losses(report: StudyReport) -> Section | None:
 def _drops(report: StudyReport) -> Section | None:
     if not report.curves:
         return None
-    placed = _placed("curves", report.curves)
-    ratios = _first(placed, lambda each: each.ratio)
+    placed = places_of("curves", report.curves)
+    ratios = firsts(placed, lambda each: each.ratio)
     header = (
         Cell(text="distribution"),
-        *(cell(*ratios[ratio], "ratio", form=_two) for ratio in sorted(ratios)),
+        *(cell(*ratios[ratio], "ratio", form=two) for ratio in sorted(ratios)),
     )
     tables = []
     for method in dict.fromkeys(each.method for each in report.curves):
         own = [pair for pair in placed if pair[1].method == method]
         own.sort(key=lambda pair: PLACE[pair[1].group])
         mine = {(each.shift, each.ratio): (at, each) for at, each in own}
-        shifts = _first(own, lambda each: each.shift)
+        shifts = firsts(own, lambda each: each.shift)
         rows = [
             (
                 cell(*shifts[shift], "shift"),
                 *(
-                    cell(*mine[shift, ratio], "drop", form=_points, points=True)
+                    cell(*mine[shift, ratio], "drop", form=points, points=True)
                     if (shift, ratio) in mine
                     else Cell(text="-")
                     for ratio in sorted(ratios)
@@ -298,46 +296,5 @@ _SECTIONS: Final[Sequence[Callable[[StudyReport], Section | None]]] = (
 )  # fmt: skip
 
 
-def _placed(name: str, records: Sequence[_Record]) -> list[tuple[str, _Record]]:
-    """Each with its place in study.json."""
-    return [(f"{name}.{k}", each) for k, each in enumerate(records)]
-
-
-def _first(
-    placed: Sequence[tuple[str, _Record]], key: Callable[[_Record], _Key]
-) -> dict[_Key, tuple[str, _Record]]:
-    """Of each key the first record that has it, in the records' order."""
-    found: dict[_Key, tuple[str, _Record]] = {}
-    for at, each in placed:
-        found.setdefault(key(each), (at, each))
-    return found
-
-
-def _two(value: float) -> str:
-    return f"{value:.2f}"
-
-
-def _percent(value: float) -> str:
-    return f"{value:.1%}"
-
-
-def _points(drop: float) -> str:
-    return f"{100 * drop:+.1f}"
-
-
-def _likeness(matching: float, distance: float) -> str:
-    return f"{matching:.1%} / {distance:.3f}"
-
-
-def _share(value: float | None, deviation: float | None = None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.2%}" if deviation is None else f"{value:.2%} ± {deviation:.2%}"
-
-
 def _trials(count: int) -> str:
     return f"{count:,} trial{'' if count == 1 else 's'}"
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "-" if low is None or high is None else f"[{100 * low:+.2f}, {100 * high:+.2f}]"

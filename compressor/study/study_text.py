@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from compressor.study.cells import texts
+from compressor.study.cells import Section, texts
 from compressor.study.opening import head
-from compressor.study.sections import Section, sections
+from compressor.study.sections import sections
 from compressor.study.study_schema import StudyReport
 from compressor.tables import table
 
