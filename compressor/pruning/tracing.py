@@ -9,8 +9,10 @@ import copy
 import gc
 import multiprocessing
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -111,13 +113,34 @@ def _in_a_child(
         child.kill()
         child.join()
         receiver.close()
-    if isinstance(answer, str):
-        raise TraceError(answer)
+    if isinstance(answer, _Fault):
+        error = TraceError(f"the model cannot be traced: {answer.sentence}")
+        error.add_note(f"In the process that traced:\n{answer.traceback}")
+        raise error
     return list(answer)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fault:
+    """What was raised in the child; its exception need not be picklable."""
+
+    sentence: str
+    traceback: str
+
+    @classmethod
+    def of(cls, error: Exception) -> "_Fault":
+        # Whose line raised it tells a fault of torch-pruning or of this project from the model's.
+        # The Python module, not the file: a report is the same wherever it was made.
+        *_, (frame, line) = traceback.walk_tb(error.__traceback__)
+        place = frame.f_globals.get("__name__", "?")
+        return cls(
+            sentence=f"{type(error).__name__}: {error} ({place}, line {line})",
+            traceback="".join(traceback.format_exception(error)),
+        )
+
+
 def _report(model: nn.Module, example: Tensor, tracer: _Tracer, sender: Connection) -> None:
-    """In the child: send the raw groups, or one sentence on what went wrong."""
+    """In the child: send the raw groups, or what went wrong."""
     # What the parent threw away may own threads, and to free it would be to wait for them.
     gc.freeze()
     torch.set_num_threads(1)  # OpenMP's threads do not survive a fork
@@ -127,9 +150,9 @@ def _report(model: nn.Module, example: Tensor, tracer: _Tracer, sender: Connecti
             raw = tracer(model, example)
         sender.send(raw)
     # forward is the user's own code, and torch-pruning fails in many ways. A process cannot raise
-    # in its parent: it sends the sentence, and the parent raises TraceError with it.
+    # in its parent: it sends what there is to say, and the parent raises TraceError with it.
     except Exception as error:  # noqa: BLE001 # sent, not swallowed
-        sender.send(f"the model cannot be traced: {type(error).__name__}: {error}")
+        sender.send(_Fault.of(error))
 
 
 def _inner_groups(model: nn.Module, example: Tensor) -> list[RawGroup]:

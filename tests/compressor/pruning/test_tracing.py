@@ -191,6 +191,13 @@ def test_a_channel_shuffle_that_cannot_be_traced_says_so() -> None:
     assert "cannot be traced" in said
 
 
+def test_whose_line_raised_is_told_and_the_whole_traceback_is_kept() -> None:
+    with pytest.raises(TraceError, match=r"\(torch_pruning\.[\w.]+, line \d+\)") as caught:
+        trace(torchvision.models.shufflenet_v2_x0_5(weights=None), torch.zeros(2, 3, 32, 32))
+    (note,) = caught.value.__notes__
+    assert "in _raw_groups" in note
+
+
 def test_windowed_attention_hits_the_time_limit() -> None:
     said = refusal(torchvision.models.swin_t(weights=None), size=32, time_limit_s=2.0)
     assert "did not end within 2 s" in said
