@@ -9,17 +9,18 @@ which is as large as the images.
 """
 
 import argparse
-import ctypes
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from benchmarks.machine import hardware, versions
+from benchmarks.memory import peak_mb
 from gates.shifts import SHIFTS, shifted
 
 _MB = 1e6
@@ -77,22 +78,9 @@ def _peaks(options: argparse.Namespace) -> dict[str, float]:
     shifted(tiny, ids[:1], name=options.of, severity=options.severity, seed=0, profile="imagenet-c")
     peaks = []
     for _ in range(2):
-        # What an earlier call has freed is given back first, or this call would find it there.
-        ctypes.CDLL(None).malloc_trim(0)
-        before = _resident_mb("VmRSS")
-        # The kernel forgets the peak so far (proc_pid_clear_refs(5)).
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        shifted(images, ids, name=options.of, severity=options.severity, seed=0)
-        peaks.append(_resident_mb("VmHWM") - before)
+        made = partial(shifted, images, ids, name=options.of, severity=options.severity, seed=0)
+        peaks.append(peak_mb(made))
     return {"first_mb": peaks[0], "second_mb": peaks[1]}
-
-
-def _resident_mb(field: str) -> float:
-    """VmRSS, what is resident now; or VmHWM, the most that was."""
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith(f"{field}:"):
-            return 1024 * int(line.split()[1]) / _MB
-    raise RuntimeError(f"/proc/self/status has no {field}; this needs Linux")
 
 
 if __name__ == "__main__":

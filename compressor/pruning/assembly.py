@@ -14,6 +14,9 @@ from torch import nn
 
 from compressor.pruning.groups import ChannelGroup, LeftAlone, Role, Slice
 
+_NAMED: Final = 3
+"""Of what cannot be cut, so many are named: a transformer's stream passes all its LayerNorms."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Touch:
@@ -122,7 +125,8 @@ def _why_not(bundle: Sequence[RawGroup], modules: Mapping[str, nn.Module]) -> st
         return "these are the network's outputs"
     foreign = tuple(dict.fromkeys(name for group in bundle for name in group.foreign))
     if foreign:
-        return f"touches {', '.join(foreign)}, which cannot be cut and checked"
+        more = f" and {len(foreign) - _NAMED} more" if len(foreign) > _NAMED else ""
+        return f"touches {', '.join(foreign[:_NAMED])}{more}, which cannot be cut and checked"
     touched = [modules[t.module] for g in bundle for t in g.touches]
     if any(isinstance(m, _Transposed) and m.groups > 1 for m in touched):
         return "grouped transposed convolutions are not cut"

@@ -14,7 +14,7 @@ from compressor.pruning.blocks import Align, alignment, choices, relative, units
 from compressor.pruning.compensation import fold_means
 from compressor.pruning.cost import Cost, cost
 from compressor.pruning.exchange import exchanged
-from compressor.pruning.finding import TIME_LIMIT_S, find
+from compressor.pruning.finding import TIME_LIMIT_S, find, reasons
 from compressor.pruning.groups import ChannelGroup, LeftAlone, compact
 from compressor.pruning.importance import IMPORTANCES, scorable, score
 from compressor.pruning.importance.measured import few, laid_out, mean_loss
@@ -23,6 +23,7 @@ from compressor.pruning.layer_times import LatencyTable
 from compressor.pruning.plain import plain
 from compressor.pruning.price import Budget, Price, price, shapes_of
 from compressor.pruning.surgery import cut, self_test
+from compressor.pruning.tracing import TraceError
 
 COMPENSATION_BATCHES: Final = 4
 """Batches that removed channels are averaged over; the mean of a thousand images is known well."""
@@ -135,9 +136,12 @@ def propose(
         device: where whole networks are measured, by ``ablation`` and for exchanges.
 
     Raises:
+        TraceError: there is nothing that can be cut.
         UnreachableRatioError: no aligned choice of channels comes near the ratio.
         SurgeryError: the cut is not right.
     """
+    if not dense.groups:
+        raise TraceError(f"no channels of the network can be cut: {reasons(dense.left_alone)}")
     model = before.model if before else dense.model
     groups = compact(dense.groups, before.plan.kept) if before else list(dense.groups)
     rates = price(

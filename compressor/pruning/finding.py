@@ -72,13 +72,25 @@ def _inner_alone(
     inner, left = _with_attention(model, inner, left)
     groups, unsound = sound_groups(model, inner, example, seed=seed, until=until)
     if not groups:
-        said = "; ".join(item.reason for item in (*unsound, *left) if item.reason != _OUTPUTS)
+        said = reasons((*unsound, *left))
         raise TraceError(f"{error}; and no channels are private to a few layers: {said}") from error
     why = LeftAlone(
         modules=tuple(name for name, module in model.named_children()),
         reason=f"all but inner widths, which follow from one forward pass: {error}",
     )
     return groups, (why, *left, *unsound)
+
+
+def reasons(left: Sequence[LeftAlone]) -> str:
+    """Why layers stay whole, each reason once, behind the first layer that it is given for."""
+    modules: dict[str, list[str]] = {}
+    for item in left:
+        modules.setdefault(item.reason, []).extend(item.modules)
+    return "; ".join(
+        f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {reason}"
+        for reason, names in modules.items()
+        if reason != _OUTPUTS
+    )
 
 
 def _with_attention(

@@ -144,6 +144,17 @@ def test_unusable_arguments_are_named(given: dict[str, object], told: str) -> No
         prune(network(), EXAMPLE, **given)  # type: ignore[arg-type]
 
 
+def test_a_network_of_which_nothing_can_be_cut_says_why_each_layer_stays() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 4, 3))
+    last = network[2]
+    assert isinstance(last, nn.Conv2d)
+    assert last.bias is not None
+    nn.init.zeros_(last.weight)  # as new transformers begin
+    nn.init.zeros_(last.bias)
+    with pytest.raises(api.TraceError, match=r"no channels .* 0.*: the output is zero everywhere"):
+        prune(network, torch.randn(2, 3, 8, 8))
+
+
 def test_several_inputs_as_an_example_are_refused() -> None:
     with pytest.raises(ValueError, match="example is a tuple; give one tensor"):
         prune(network(), (EXAMPLE, EXAMPLE))  # type: ignore[arg-type]
