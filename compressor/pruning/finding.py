@@ -82,15 +82,21 @@ def _inner_alone(
 
 
 def reasons(left: Sequence[LeftAlone]) -> str:
-    """Why layers stay whole, each reason once, behind the first layer that it is given for."""
+    """Why layers stay whole, each reason once, behind the first layer that it is given for.
+
+    That some are the network's outputs is said where there is nothing else to say.
+    """
     modules: dict[str, list[str]] = {}
     for item in left:
         modules.setdefault(item.reason, []).extend(item.modules)
-    return "; ".join(
-        f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}: {reason}"
-        for reason, names in modules.items()
-        if reason != _OUTPUTS
-    )
+    told = {reason: names for reason, names in modules.items() if reason != _OUTPUTS} or modules
+    return "; ".join(_of(names) + reason for reason, names in told.items())
+
+
+def _of(names: Sequence[str]) -> str:
+    """The first and how many more; nothing of a network that is one layer, which has no name."""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f"{names[0]}{more}: " if names and names[0] else ""
 
 
 def _with_attention(

@@ -1,4 +1,5 @@
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,7 +7,8 @@ import torchvision
 from torch import nn
 
 from compressor.pruning.candidate import prunable
-from compressor.pruning.finding import find
+from compressor.pruning.finding import find, reasons
+from compressor.pruning.groups import LeftAlone
 from compressor.pruning.tracing import TraceError
 from tests.compressor.pruning.odd_networks import build, vision_transformer
 from tests.compressor.pruning.test_tracing import for_ever
@@ -58,3 +60,11 @@ def test_a_network_that_was_given_too_little_time_says_how_to_give_more() -> Non
     with pytest.raises(TraceError, match=r"larger search\.time_limit_s"):
         prunable(model, EXAMPLE, seed=0, time_limit_s=1e-9)
     assert prunable(model, EXAMPLE, seed=0).groups
+
+
+def test_each_reason_is_told_once_and_outputs_only_where_nothing_else_is() -> None:
+    outputs = LeftAlone(modules=("head",), reason="these are the network's outputs")
+    norm = LeftAlone(modules=("a", "b"), reason="touches norm")
+    assert reasons([outputs, norm, replace(norm, modules=("c",))]) == "a and 2 more: touches norm"
+    assert reasons([outputs]) == "head: these are the network's outputs"
+    assert reasons([replace(norm, modules=("",))]) == "touches norm"
