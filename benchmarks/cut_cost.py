@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python -m benchmarks.cut_cost [NAME ...] --out FILE.json
 
-Torchvision's networks with random weights, half of the parameters asked to go (L2 norms, one ratio
-for all layers, multiples of 8), self-test included. Finding the channels is told apart, since it is
+Networks of the zoo, half of their parameters asked to go (L2 norms, one ratio for all layers,
+multiples of 8), self-test included. Finding the channels is told apart, since it is
 done once however many cuts follow; the process that it forks to trace in is not in its memory.
 Every network has a process of its own.
 """
@@ -17,10 +17,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import torchvision
 
 from benchmarks.machine import hardware, versions
 from benchmarks.memory import peak_mb
+from benchmarks.zoo import network_of
 from compressor.files import write_atomically
 from compressor.pruning.candidate import Method, Prunable, propose, prunable
 
@@ -33,12 +33,12 @@ def main(arguments: Sequence[str]) -> None:
     """Print one row for each network, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("names", nargs="*", default=["resnet50"])
-    parser.add_argument("--side", type=int, default=224, help="pixels")
+    parser.add_argument("--quick", action="store_true", help="small images")
     parser.add_argument("--alone", action="store_true", help="in this process; used by the others")
     parser.add_argument("--out", type=Path, help="the JSON file to write")
     options = parser.parse_args(arguments)
     if options.alone:
-        print(json.dumps(_measured(options.names[0], side=options.side)))
+        print(json.dumps(_measured(options.names[0], quick=options.quick)))
         return
     print("| network | model MB | find s | find, peak MB | cut s | cut, peak MB | peak / model |")
     print("|---|---|---|---|---|---|---|")
@@ -46,7 +46,10 @@ def main(arguments: Sequence[str]) -> None:
     for name in options.names:
         command = [sys.executable, "-m", "benchmarks.cut_cost", name, "--alone"]
         answer = subprocess.run(  # noqa: S603 # this script, once more
-            [*command, "--side", str(options.side)], stdout=subprocess.PIPE, text=True, check=True
+            [*command, *(["--quick"] if options.quick else [])],
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
         )
         found[name] = row = json.loads(answer.stdout)
         print(
@@ -57,7 +60,6 @@ def main(arguments: Sequence[str]) -> None:
         )
     if options.out is not None:
         record = {
-            "side": options.side,
             "examples": _EXAMPLES,
             "hardware": hardware("cpu"),
             "versions": versions(_PACKAGES),
@@ -66,12 +68,10 @@ def main(arguments: Sequence[str]) -> None:
         write_atomically(options.out, (json.dumps(record, indent=1) + "\n").encode())
 
 
-def _measured(name: str, *, side: int) -> dict[str, float]:
+def _measured(name: str, *, quick: bool) -> dict[str, float]:
     torch.set_num_threads(1)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)  # noqa: TID251 # torchvision draws its weights from it; forked
-        network = getattr(torchvision.models, name)(weights=None).eval()
-        images = torch.randn(_EXAMPLES, 3, side, side)
+    network, images = network_of(name, quick=quick)
+    images = images[:_EXAMPLES]
     seconds: list[float] = []
     made: list[Prunable] = []
 
@@ -88,6 +88,7 @@ def _measured(name: str, *, side: int) -> dict[str, float]:
 
     peaks = [peak_mb(work) for work in (find, cut)]
     return {
+        "side": images.shape[-1],
         "model_mb": sum(t.numel() * t.element_size() for t in network.state_dict().values()) / _MB,
         "find_s": seconds[0],
         "find_peak_mb": peaks[0],

@@ -67,8 +67,8 @@ def _inner_alone(
 ) -> Found:
     try:
         inner, left = trace_inner(model, example, time_limit_s=_left_of(until))
-    except TraceError:
-        raise error from None
+    except TraceError as again:
+        raise error from again  # whose note has the traceback, should the fault be our own
     inner, left = _with_attention(model, inner, left)
     groups, unsound = sound_groups(model, inner, example, seed=seed, until=until)
     if not groups:

@@ -6,6 +6,7 @@ import torch
 import torchvision
 from torch import nn
 
+from compressor.pruning import tracing
 from compressor.pruning.candidate import prunable
 from compressor.pruning.finding import find, reasons
 from compressor.pruning.groups import LeftAlone
@@ -68,3 +69,17 @@ def test_each_reason_is_told_once_and_outputs_only_where_nothing_else_is() -> No
     assert reasons([outputs, norm, replace(norm, modules=("c",))]) == "a and 2 more: touches norm"
     assert reasons([outputs]) == "head: these are the network's outputs"
     assert reasons([replace(norm, modules=("",))]) == "touches norm"
+
+
+def test_a_fault_of_our_own_tracing_is_the_cause_of_the_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> None:
+        raise LookupError("ours")
+
+    monkeypatch.setattr(tracing, "_raw_groups", broken)
+    monkeypatch.setattr(tracing, "follow", broken)
+    with pytest.raises(TraceError) as caught:
+        find(nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3)), EXAMPLE, seed=0)
+    assert isinstance(caught.value.__cause__, TraceError)
+    assert "in _inner_groups" in caught.value.__cause__.__notes__[0]
