@@ -15,6 +15,10 @@ that was interrupted goes on from its last epoch. Other settings want another --
 and seeds may be added later. Latencies are measured in the end, of the first seed; then
 --gate POLICY judges each method's files as one sequence. The tables are printed, and written as
 OUT/compression.md and OUT/compression.json.
+
+``ours+distill``, ``fastnas+distill``: the same cuts, retrained with the share of distillation that
+`compress` has by default. A method without it has --distill, which is none: so the first row tells
+what a user of each tool gets, the second what the cut alone has in it.
 """
 
 import argparse
@@ -33,10 +37,11 @@ from torch import nn
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.compression_gate import judged
-from benchmarks.compression_methods import Ask, Cut, Maker, UnmadeError, maker, settled
+from benchmarks.compression_methods import DISTILLED, Ask, Cut, Maker, UnmadeError, maker, settled
 from benchmarks.compression_setup import MOST_BESIDE, Setup, add_options, read_setup, recipe
 from benchmarks.compression_table import markdown, packed
 from benchmarks.machine import hardware, versions
+from compressor.config_schema import Retrain
 from compressor.files import write_atomically
 from compressor.pruning.candidate import Prunable, prunable
 from compressor.pruning.cost import cost
@@ -95,7 +100,7 @@ def _fill(
         )
         result = {"method": name, "speedup": speedup, "seed": seed}
         try:
-            result |= _made(ask, makers[name](ask), options, file)
+            result |= _made(ask, makers[name](ask), options, file, distill=_distill(options, name))
         except UnmadeError as error:
             result["why"] = str(error).partition("\n")[0]
         write_atomically(file, json.dumps(result, indent=1).encode())
@@ -103,11 +108,21 @@ def _fill(
         _summary(options)
 
 
+def _distill(options: argparse.Namespace, name: str) -> float:
+    share: float = Retrain().distill if name.endswith(DISTILLED) else options.distill
+    return share
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add_options(parser)
     add = parser.add_argument
-    add("--methods", nargs="+", default=METHODS, help="also ours:IMPORTANCE:ALLOCATION:STEPS, @4")
+    add(
+        "--methods",
+        nargs="+",
+        default=METHODS,
+        help="also ours:IMPORTANCE:ALLOCATION:STEPS, @4, +distill",
+    )
     add("--points", nargs="+", type=float, default=POINTS, help="times fewer multiply-adds")
     add("--seeds", nargs="+", type=int, default=(0,))
     add("--epochs", type=int, default=10)
@@ -122,7 +137,7 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.quick:
         options.epochs, options.latency_seconds = 1, min(options.latency_seconds, 0.5)
-    if "fastnas" in options.methods and options.modelopt is None:
+    if options.modelopt is None and any(name.startswith("fastnas") for name in options.methods):
         parser.error("fastnas runs in an environment of its own; give its Python as --modelopt")
     return options
 
@@ -156,11 +171,13 @@ def _dense(options: argparse.Namespace, setup: Setup, dense: Prunable) -> None:
         write_atomically(file, json.dumps({**facts, **asdict(dense.cost)}, indent=1).encode())
 
 
-def _made(ask: Ask, cut: Cut, options: argparse.Namespace, file: Path) -> dict[str, Any]:
+def _made(
+    ask: Ask, cut: Cut, options: argparse.Namespace, file: Path, *, distill: float
+) -> dict[str, Any]:
     """The cut retrained, with its figures; its ONNX file goes beside ``file``."""
     setup, device = ask.setup, torch.device(options.device)
     start = settled(setup, cut)
-    chosen = recipe(epochs=options.epochs, lr=options.lr, distill=options.distill)
+    chosen = recipe(epochs=options.epochs, lr=options.lr, distill=distill)
     checkpoint = file.with_suffix(".safetensors")
     began = time.perf_counter()
     trained = retrain(
@@ -169,7 +186,7 @@ def _made(ask: Ask, cut: Cut, options: argparse.Namespace, file: Path) -> dict[s
         recipe=chosen,
         seed=ask.seed,
         device=device,
-        teacher=ask.dense.model if options.distill > 0 else None,
+        teacher=ask.dense.model if distill > 0 else None,
         checkpoint=checkpoint,
     )
     seconds = time.perf_counter() - began
@@ -180,6 +197,7 @@ def _made(ask: Ask, cut: Cut, options: argparse.Namespace, file: Path) -> dict[s
         **asdict(cost(trained.model, ask.dense.example)),
         "align": cut.align,
         "note": cut.note,
+        "distill": distill,
         "at_point": ask.beside(trained.model) <= MOST_BESIDE + 1e-9,
         "tune_before": accuracy(start, setup.tune, device=device),
         "tune_after": accuracy(trained.model, setup.tune, device=device),

@@ -37,6 +37,9 @@ _SAME: Final = 1e-4
 
 _LAYERS: Final = (nn.Conv2d, nn.Linear)
 
+DISTILLED: Final = "+distill"
+"""Behind the name of any method: the same cut, retrained by the dense network's answers too."""
+
 
 class UnmadeError(Exception):
     """A method has no network for a point; the table says why instead of a figure."""
@@ -81,12 +84,12 @@ Maker = Callable[[Ask], Cut]
 def maker(name: str) -> Maker:
     """Of "ours[:IMPORTANCE[:ALLOCATION[:STEPS[:EXCHANGES]]]]", "random", or one of PEERS.
 
-    "@4" behind any of them: widths in multiples of at most 4.
+    "@4" behind any of them: widths in multiples of at most 4. DISTILLED changes no cut.
 
     Raises:
         ValueError: there is no such method.
     """
-    name, _, most = name.partition("@")
+    name, _, most = name.removesuffix(DISTILLED).partition("@")
     made = _maker(name)
     return partial(_finer, made=made, most=int(most)) if most else made
 

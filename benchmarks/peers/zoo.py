@@ -70,7 +70,7 @@ def told_of(peer: str, network: nn.Module, images: Tensor) -> dict[str, Any]:
 
 
 _Gone = dict[str, set[int]]
-"""Per layer, the inputs that went."""
+"""Per layer, the inputs that went, as the dense network counts them."""
 
 
 def _torch_pruning(network: nn.Module, images: Tensor) -> tuple[nn.Module, _Gone | None]:
@@ -90,13 +90,25 @@ def _torch_pruning(network: nn.Module, images: Tensor) -> tuple[nn.Module, _Gone
         num_heads={},
     )
     gone: _Gone = {}
+    # A layer behind a concatenation loses inputs to several groups, one after the other, and each
+    # counts those that the ones before it have left.
+    left: dict[str, list[int]] = {}
     for group in pruner.step(interactive=True):
         for dependency, positions in group:
-            module = dependency.target.module
-            if module in names and pruner.DG.is_in_channel_pruning_fn(dependency.handler):
-                gone.setdefault(names[module], set()).update(positions)
+            module: Any = dependency.target.module
+            if not isinstance(module, (nn.Conv2d, nn.Linear)):
+                continue
+            if pruner.DG.is_in_channel_pruning_fn(dependency.handler):
+                inputs = left.setdefault(names[module], list(range(_inputs(module))))
+                went = {inputs[position] for position in positions}
+                gone.setdefault(names[module], set()).update(went)
+                left[names[module]] = [place for place in inputs if place not in went]
         group.prune()
     return twin, gone
+
+
+def _inputs(layer: nn.Conv2d | nn.Linear) -> int:
+    return layer.in_channels if isinstance(layer, nn.Conv2d) else layer.in_features
 
 
 def _difference(
@@ -107,11 +119,12 @@ def _difference(
     with torch.inference_mode():
         for name, positions in gone.items():
             layer: Any = zeroed.get_submodule(name)
-            if not isinstance(layer, (nn.Conv2d, nn.Linear)):
-                continue
-            if getattr(layer, "groups", 1) > 1:
-                continue  # its inputs went with its outputs
-            layer.weight[:, sorted(positions)] = 0.0
+            parts = layer.groups if isinstance(layer, nn.Conv2d) else 1
+            # [parts, outputs of a part, inputs of a part, ...]; each part reads inputs of its own.
+            weight = layer.weight.view(parts, -1, *layer.weight.shape[1:])
+            for position in positions:
+                part, place = divmod(position, weight.shape[2])
+                weight[part, :, place] = 0.0
         wanted = zeroed(images)
     if wanted.shape != answers.shape:
         return None

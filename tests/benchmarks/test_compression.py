@@ -85,6 +85,8 @@ def test_a_network_beside_its_point_is_marked() -> None:
         "ours:l1:uniform:3",
         "ours:l2:knapsack:1:9",
         "fastnas@4",
+        "ours+distill",
+        "fastnas@4+distill",
     ],
 )
 def test_every_method_has_a_maker(name: str) -> None:
@@ -107,6 +109,7 @@ def test_at_four_no_method_tries_larger_multiples(monkeypatch: pytest.MonkeyPatc
     unused: Any = dict.fromkeys(("setup", "dense", "modelopt"))
     ask = Ask(**unused, speedup=2.0, seed=0, aligns=(8, 4, 2, 1), out=ROOT, arguments=())
     assert [maker(name)(ask).note for name in ("peer", "peer@4")] == ["(8, 4, 2, 1)", "(4, 2, 1)"]
+    assert maker("peer@4+distill")(ask).note == "(4, 2, 1)"
 
 
 def network() -> torch.nn.Module:

@@ -1,5 +1,6 @@
 """A row of the zoo says what became of a network, here and at its peers."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -43,6 +44,69 @@ def test_torch_pruning_alone_is_right_on_a_plain_network_and_fails_on_a_shuffled
     assert told("squeezenet1_1")["outcome"] == "right"
     assert told("shufflenet_v2_x0_5")["why"].startswith("ZeroDivisionError")
     assert torch.equal(torch.get_rng_state(), before)
+
+
+class Dense(torch.nn.Module):
+    """Layers that read all before them, so that each loses inputs several times."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = torch.nn.Conv2d(3, 8, 3, padding=1)
+        self.second = torch.nn.Conv2d(8, 8, 3, padding=1)
+        self.third = torch.nn.Conv2d(16, 8, 3, padding=1)
+        self.head = torch.nn.Linear(24, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        first = self.first(images).relu()
+        second = self.second(first).relu()
+        third = self.third(torch.cat([second, first], 1)).relu()
+        answers: torch.Tensor = self.head(torch.cat([third, second, first], 1).mean((2, 3)))
+        return answers
+
+
+def grouped() -> torch.nn.Module:
+    """In a grouped convolution an input is a place in its part."""
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.ReLU(),
+        torch.nn.Conv2d(16, 16, 3, padding=1, groups=4), torch.nn.ReLU(),
+        torch.nn.Conv2d(16, 16, 3, padding=1, groups=16), torch.nn.ReLU(),
+        torch.nn.Conv2d(16, 8, 1), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),
+        torch.nn.Linear(8, 5),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [Dense, grouped])
+def test_what_went_is_counted_as_the_dense_network_counts(
+    make: Callable[[], torch.nn.Module],
+) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network, images = make().eval(), torch.randn(2, 3, 8, 8)
+    told = peers.told_of("torch-pruning", network, images)
+    assert told["outcome"] == "right", told
+    assert told["params_kept"] < 0.5
+
+
+def test_a_cut_that_computes_something_else_is_not_shown_to_be_right(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    _, cut = peers.PEERS["torch-pruning"]
+
+    def shuffled(network: torch.nn.Module, images: torch.Tensor) -> Any:  # noqa: ANN401
+        smaller, gone = cut(network, images)
+        with torch.no_grad():
+            smaller.get_parameter("head.weight").copy_(
+                smaller.get_parameter("head.weight").flip(1).clone()
+            )
+        return smaller, gone
+
+    monkeypatch.setattr(peers, "PEERS", {"one": ("torch", shuffled)})
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network, images = Dense().eval(), torch.randn(2, 3, 8, 8)
+    told = peers.told_of("one", network, images)
+    assert told["outcome"] == "not shown to be right"
+    assert told["difference"] > 0.01
 
 
 def test_a_peer_that_is_not_installed_has_not_failed(monkeypatch: pytest.MonkeyPatch) -> None:
