@@ -198,6 +198,7 @@ def _made(
         "align": cut.align,
         "note": cut.note,
         "distill": distill,
+        "hardware": hardware(options.device),
         "at_point": ask.beside(trained.model) <= MOST_BESIDE + 1e-9,
         "tune_before": accuracy(start, setup.tune, device=device),
         "tune_after": accuracy(trained.model, setup.tune, device=device),
@@ -280,7 +281,6 @@ def _summary(options: argparse.Namespace) -> str:
         return [json.loads(file.read_text(encoding="utf-8")) for file in files]
 
     found = {
-        "hardware": hardware(options.device),
         "versions": versions(PACKAGES),
         "settings": read("settings.json")[0],
         "dense": read("dense.json")[0],

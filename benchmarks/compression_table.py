@@ -1,5 +1,6 @@
 """What the compression benchmark says: intervals, differences between methods, Markdown."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import NormalDist, fmean
 from typing import Any, Final
@@ -8,6 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Z: Final = NormalDist().inv_cdf(0.975)
+
+OURS: Final = ("ours", "ours+distill")
+"""Which the others are compared with: the cut alone, and the cut with the default retraining."""
 
 Result = Mapping[str, Any]
 """One finished (method, point, seed), as it is stored."""
@@ -55,7 +59,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
 
 
 def _heading(summary: Mapping[str, Any]) -> Iterator[str]:
-    dense, s, h = summary["dense"], summary["settings"], summary["hardware"]
+    dense, s = summary["dense"], summary["settings"]
     low, high = wilson(dense["accuracy"] * dense["n"], dense["n"])
     versions = ", ".join(f"{name} {version}" for name, version in summary["versions"].items())
     quick = " **A quick run: a check of the script, no measurement.**" if s["quick"] else ""
@@ -63,11 +67,30 @@ def _heading(summary: Mapping[str, Any]) -> Iterator[str]:
         f"Dense: {dense['accuracy']:.2%} [{low:.2%}, {high:.2%}] of n = {dense['n']:,} images, "
         f"{dense['macs']:,} multiply-adds, {dense['params']:,} parameters. Everything is retrained "
         f"for {s['epochs']} epochs of {s['train_images']:,} images in batches of 128, halving rule "
-        f"from {s['lr']:g}, distillation {s['distill']:g}; last epoch.{quick}"
+        f"from {s['lr']:g}, distillation {_shares(summary)}; last epoch.{quick}"
     )
     yield ""
-    yield f"{', '.join(f'{key} {value}' for key, value in h.items())}; {versions}."
+    yield f"{'; '.join(_machines(summary['results']))}; {versions}."
     yield ""
+
+
+def _shares(summary: Mapping[str, Any]) -> str:
+    """Of distillation: that of the folder, and that of methods which say that they have another."""
+    usual = summary["settings"]["distill"]
+    other = {r["method"]: r["distill"] for r in summary["results"] if "distill" in r}
+    said = [f"{share:g} for {method}" for method, share in other.items() if share != usual]
+    return ", ".join([f"{usual:g}", *said])
+
+
+def _machines(results: Sequence[Result]) -> Iterator[str]:
+    """What the networks were retrained on, most of them first."""
+    found = Counter(
+        ", ".join(f"{key} {value}" for key, value in r["hardware"].items())
+        for r in results
+        if "why" not in r
+    )
+    for machine, count in found.most_common():
+        yield machine if len(found) == 1 else f"{machine} (networks: {count})"
 
 
 def _results(summary: Mapping[str, Any], results: Sequence[Result]) -> Iterator[str]:
@@ -104,22 +127,22 @@ def _fewer(summary: Mapping[str, Any], group: Sequence[Result], what: str) -> st
 
 
 def _differences(results: Sequence[Result]) -> Iterator[str]:
-    """Ours with defaults against each other method, where the same seeds are there."""
+    """Ours against each other method, where the same seeds are there."""
     by_key = {(p, m): g for p, m, g in _grouped(results) if "why" not in g[0]}
     rows = []
     for (point, method), other in by_key.items():
-        ours = by_key.get((point, "ours"), [])
-        seeds = {r["seed"] for r in ours} & {r["seed"] for r in other}
-        if method == "ours" or not seeds:
-            continue
-        sides = [[r for r in side if r["seed"] in seeds] for side in (ours, other)]
-        middle, low, high = paired(*sides)
-        rows.append(
-            f"| {point:g}x | {method} | {middle:+.2f} [{low:+.2f}, {high:+.2f}] | {len(seeds)} |"
-        )
+        for name in OURS:
+            ours = by_key.get((point, name), [])
+            seeds = {r["seed"] for r in ours} & {r["seed"] for r in other}
+            if method in OURS or not seeds:
+                continue
+            sides = [[r for r in side if r["seed"] in seeds] for side in (ours, other)]
+            middle, low, high = paired(*sides)
+            interval = f"{middle:+.2f} [{low:+.2f}, {high:+.2f}]"
+            rows.append(f"| {point:g}x | {name} | {method} | {interval} | {len(seeds)} |")
     if rows:
-        yield "| point | ours against | points more, the same images [95 %] | seeds |"
-        yield "|---" * 4 + "|"
+        yield "| point | this | against | points more, the same images [95 %] | seeds |"
+        yield "|---" * 5 + "|"
         yield from rows
 
 

@@ -52,8 +52,10 @@ def find(
         return groups, left
     try:
         inner, _ = trace_inner(model, example, time_limit_s=_left_of(until))
-    except TraceError:
-        return groups, (*left, *unsound)  # what the self-test said is the better reason
+    except TraceError as error:
+        also = f"and what is private to a few layers was not found: {error}"
+        told = tuple(replace(item, reason=f"{item.reason}; {also}") for item in unsound)
+        return groups, (*left, *told)
     more = _apart_from(groups, inner)
     if more:
         groups, still = sound_groups(model, (*groups, *more), example, seed=seed, until=until)

@@ -40,7 +40,8 @@ def test_answers_survive_packing() -> None:
 def result(right: list[bool], **other: object) -> dict[str, Any]:
     return {
         "method": "ours", "speedup": 2.0, "seed": 0, "n": len(right),
-        "right": packed(np.array(right)), "accuracy": float(np.mean(right)), **other,
+        "right": packed(np.array(right)), "accuracy": float(np.mean(right)),
+        "hardware": {"cpu": "C"}, **other,
     }  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "dense": {"accuracy": 0.9, "n": 100, "macs": 400, "params": 300},
         "settings": {"quick": False, "epochs": 1, "train_images": 5, "lr": 0.1, "distill": 0.0},
-        "hardware": {"cpu": "C"}, "versions": {"torch": "1"}, "results": results, "gates": [],
+        "versions": {"torch": "1"}, "results": results, "gates": [],
     }  # fmt: skip
 
 
@@ -67,12 +68,25 @@ def test_a_method_without_a_network_has_its_reason_in_the_place_of_figures() -> 
     text = markdown(summary([made, without]))
     assert "| 2x | fastnas | none: it / fails |" in text
     assert "| 2x | ours | 2.00x | 3.00x | 8 | 50.00% [" in text
-    assert "ours against" not in text
+    assert "points more" not in text
 
 
 def test_a_network_beside_its_point_is_marked() -> None:
     made = result([True, False], macs=300, params=100, align=8, at_point=False)
     assert "| 1.33x **(not at the point)** |" in markdown(summary([made]))
+
+
+def test_the_heading_tells_machines_and_distillation_apart() -> None:
+    sizes = {"macs": 200, "params": 100, "align": 8, "at_point": True}
+    one = result([True, False], **sizes, distill=0.0)
+    other = result([True, True], **sizes, method="ours+distill", hardware={"cpu": "D"}, distill=0.5)
+    peer = result([False, True], **sizes, method="fastnas")
+    text = markdown(summary([one, other, peer]))
+    assert "distillation 0, 0.5 for ours+distill; last epoch" in text
+    assert "cpu C (networks: 2); cpu D (networks: 1); torch 1." in text
+    assert "| 2x | ours | fastnas | +0.00 [" in text
+    assert "| 2x | ours+distill | fastnas | +50.00 [" in text
+    assert "| ours+distill | ours" not in text
 
 
 @pytest.mark.parametrize(
@@ -150,7 +164,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("train", "test"):
         for label in range(CLASSES):
             (folder / name / f"c{label}").mkdir(parents=True)
-            for k in range(30):
+            for k in range(15):
                 pixels = rng.integers(20 * label, 20 * label + 60, (32, 32, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / name / f"c{label}" / f"{k}.png")
                 images.append(pixels.transpose(2, 0, 1))
@@ -163,7 +177,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     )
-    recipe = Recipe(epochs=4, lr=0.05, batch_size=32, augment=("flip",))
+    recipe = Recipe(epochs=8, lr=0.05, batch_size=32, augment=("flip",))
     cpu = torch.device("cpu")
     trained = retrain(network(), seen, recipe=recipe, seed=0, device=cpu).model
     torch.save(trained.state_dict(), folder / "weights.pt")
@@ -174,7 +188,7 @@ def run(project: Path, *more: str) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable, "benchmarks/compression.py", "--data", project, "--weights",
         project / "weights.pt", "--out", project / "out", "--quick", "--device", "cpu",
-        "--points", "2.1", *more,
+        "--points", "2.1", "--align", "4", *more,
     ]  # fmt: skip
     return subprocess.run(
         [str(part) for part in command], cwd=ROOT, capture_output=True, text=True, check=False

@@ -120,7 +120,7 @@ def temporary(folder: Path) -> list[Path]:
     return list(folder.rglob("*.tmp"))
 
 
-@pytest.mark.parametrize(("policy", "kills"), [("lenient", 10), ("looking", 4)])
+@pytest.mark.parametrize(("policy", "kills"), [("lenient", 6), ("looking", 3)])
 def test_a_run_killed_again_and_again_ends_as_one_that_was_never_disturbed(
     fresh: Callable[[str], Path],
     command: Callable[..., list[str]],

@@ -122,7 +122,9 @@ def test_a_flipped_byte_in_any_file_is_found_and_the_file_named(
         if name == ".lock":
             assert content == b""
             continue
-        for position in {0, len(content) - 1, *rng.integers(len(content), size=2).tolist()}:
+        # Anywhere, and at one of the ends, which a format may leave unread.
+        ends = (0, len(content) - 1)
+        for position in (int(rng.integers(len(content))), ends[int(rng.integers(2))]):
             flipped = bytearray(content)
             flipped[position] ^= 1 << int(rng.integers(8))
             path.write_bytes(flipped)

@@ -56,6 +56,22 @@ def test_a_network_whose_output_is_zero_is_not_cut() -> None:
     assert any("zero everywhere" in item.reason for item in left)
 
 
+def test_groups_that_fail_say_that_the_forward_pass_was_of_no_help_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> None:
+        raise LookupError("ours")
+
+    model = build("inverted residual")
+    nn.init.zeros_(model.get_parameter("head.weight"))
+    nn.init.zeros_(model.get_parameter("head.bias"))
+    monkeypatch.setattr(tracing, "follow", broken)
+    _, left = find(model, EXAMPLE, seed=0)
+    failed = [item.reason for item in left if "zero everywhere" in item.reason]
+    assert failed
+    assert all("was not found: " in reason and "LookupError: ours" in reason for reason in failed)
+
+
 def test_a_network_that_was_given_too_little_time_says_how_to_give_more() -> None:
     model = build("transposed convolution")
     with pytest.raises(TraceError, match=r"larger search\.time_limit_s"):
