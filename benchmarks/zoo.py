@@ -73,6 +73,7 @@ def main() -> None:
             break
         if not known:
             found[name] = _in_a_process(name, quick=options.quick, limit_s=options.time_limit)
+            found[name]["hardware"] = hardware("cpu")
         if options.peers:
             found[name]["peers"] = _peers(name, modelopt=options.modelopt)
         print(_row(name, found[name]), flush=True)
@@ -272,7 +273,6 @@ def _count(network: nn.Module) -> int:
 
 def _save(found: Mapping[str, Mapping[str, Any]]) -> None:
     content = {
-        "hardware": hardware("cpu"),
         "versions": versions(PACKAGES),
         "threads": int(os.environ.get("OMP_NUM_THREADS", "1")),
         "networks": found,
