@@ -75,7 +75,7 @@ def measured(process):
         begun = total
 
 codes = [follow(start(undisturbed), measured)]
-rung = (total - begun) / 9
+rung = (total - begun) / 6
 killed = leftovers = 0
 while killed < kills:
     if killed % 2:
@@ -92,7 +92,7 @@ codes.append(follow(start(words), lambda process: False))
 print(json.dumps({"codes": codes, "killed": killed, "leftovers": leftovers}))
 """
 
-RATIOS = "search.ratios=[0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]"
+RATIOS = "search.ratios=[0.1, 0.3, 0.5, 0.7, 0.8]"
 
 
 def decided(folder: Path) -> dict[str, bytes]:
