@@ -59,8 +59,8 @@ class Dense(torch.nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         first = self.first(images).relu()
         second = self.second(first).relu()
-        third = self.third(torch.cat([second, first], 1)).relu()
-        answers: torch.Tensor = self.head(torch.cat([third, second, first], 1).mean((2, 3)))
+        third = self.third(torch.cat([first, second], 1)).relu()
+        answers: torch.Tensor = self.head(torch.cat([second, third, first], 1).mean((2, 3)))
         return answers
 
 
