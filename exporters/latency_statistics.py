@@ -4,13 +4,14 @@ Times are [blocks runs] in milliseconds. Blocks, not runs, are the unit: neighbo
 the machine's mood, and both networks of a block share it too, so it cancels in their ratio.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy import special
 
 Times = NDArray[np.float64]
 """Milliseconds, [blocks runs]."""
@@ -90,11 +91,21 @@ def _percentile(times: Times, rank: int) -> Percentile | None:
     """
     ordered, share = np.sort(times, axis=None), rank / 100
     tail = (1 - _CONFIDENCE) / 2
-    low, high = (int(binom.ppf(p, ordered.size, share)) for p in (tail, 1 - tail))
+    low, high = (_binomial_quantile(p, ordered.size, share) for p in (tail, 1 - tail))
     if low < 1 or high >= ordered.size:
         return None
     interval = (float(ordered[low - 1]), float(ordered[high]))
     return Percentile(ms=float(np.quantile(ordered, share)), interval=interval)
+
+
+def _binomial_quantile(chance: float, n: int, share: float) -> int:
+    """The smallest count that a binomial variable stays within with at least this chance.
+
+    scipy.stats has it, and takes a second to import: longer than what is timed may need to start.
+    """
+    count = math.ceil(special.bdtrik(chance, n, share))
+    # The inverse is found by a search, which may end just above a whole number.
+    return count - 1 if count and special.bdtr(count - 1, n, share) >= chance else count
 
 
 def p95_ratio(

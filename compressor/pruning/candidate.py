@@ -1,5 +1,6 @@
 """One rung of the ladder: a smaller network, and how it came to be."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,7 +21,7 @@ from compressor.pruning.importance import IMPORTANCES, scorable, score
 from compressor.pruning.importance.measured import few, laid_out, mean_loss
 from compressor.pruning.importance.subject import CPU
 from compressor.pruning.layer_times import LatencyTable
-from compressor.pruning.plain import plain
+from compressor.pruning.plain import PREPARATION_SHARE, in_time, plain
 from compressor.pruning.price import Budget, Price, price, shapes_of
 from compressor.pruning.surgery import cut, self_test
 from compressor.pruning.tracing import TraceError
@@ -93,14 +94,17 @@ def prunable(
         model: one tensor in, one tensor out; not changed.
         example: inputs [n c h w], n >= 2.
         seed: of the trial cuts.
-        time_limit_s: as of ``find``.
+        time_limit_s: seconds for all of it; groups that are not tested by then are left alone.
 
     Raises:
-        TraceError: the network cannot be traced.
+        TraceError: the network cannot be traced, or not within the limit.
     """
-    made = plain(model, example)
-    model, replaced = with_plain_attention(made.model, example)
-    groups, left_alone = find(model, example, seed=seed, time_limit_s=time_limit_s)
+    started = time.monotonic()
+    with in_time(PREPARATION_SHARE * time_limit_s):
+        made = plain(model, example)
+        model, replaced = with_plain_attention(made.model, example)
+    left_s = max(time_limit_s - (time.monotonic() - started), 0.0)
+    groups, left_alone = find(model, example, seed=seed, time_limit_s=left_s)
     return Prunable(
         model=model,
         notes=(*made.notes, *replaced),

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from compressor.pruning.conversions import copied, first_line
+from compressor.pruning.deadline import DeadlineError
 from compressor.pruning.tracing import TraceError
 from compressor.wording import few
 
@@ -63,6 +64,8 @@ def answer(model: nn.Module, images: Tensor) -> object:
     try:
         with torch.no_grad():
             return model.eval()(images)
+    except DeadlineError:
+        raise
     # forward is the user's own code and may raise anything. It is told with the module in which it
     # happened, and chained; KeyboardInterrupt and SystemExit pass.
     except Exception as error:

@@ -6,7 +6,11 @@ sentence that names the module and what to do.
 """
 
 import inspect
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +28,14 @@ from compressor.pruning.conversions import (
     thaw,
     unwrap_inside,
 )
+from compressor.pruning.deadline import DeadlineError, deadline
 from compressor.pruning.outputs import Pick, answer, with_one_answer
 from compressor.pruning.tracing import TraceError
 from compressor.wording import few
+
+PREPARATION_SHARE: Final = 0.5
+"""Of ``search.time_limit_s``: where that does not do for a few forward passes, all of it would not
+do for finding channels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +46,24 @@ class Plain:
     """The one that was given, if nothing had to be changed; a copy otherwise."""
     notes: tuple[str, ...]
     """One sentence per kind of change."""
+
+
+@contextmanager
+def in_time(limit_s: float) -> Iterator[None]:
+    """The network's forward passes end within so many seconds.
+
+    Raises:
+        TraceError: they do not.
+    """
+    started = time.monotonic()
+    try:
+        with deadline(started + limit_s):
+            yield
+    except DeadlineError as late:
+        raise TraceError(
+            f"a few forward passes of two images take more than the {limit_s:.0f} s that they are "
+            "given; a very large network needs a larger search.time_limit_s"
+        ) from late
 
 
 def plain(

@@ -2,13 +2,13 @@
 
 import copy
 import math
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from compressor.pruning.deadline import DeadlineError, deadline
 from compressor.pruning.groups import ChannelGroup, LeftAlone, removed_positions
 
 EQUIVALENCE_LIMIT = 1e-4
@@ -29,7 +29,7 @@ _FORWARD_ERRORS: Final = (
     ValueError,
 )
 
-_NO_TIME: Final = "not tested within the time limit"
+_NO_TIME: Final = "not tested within the time limit; it needs a larger search.time_limit_s"
 
 Kept = Mapping[str, Sequence[int]]
 """Per group name, the units that stay. A missing name keeps its whole group."""
@@ -123,23 +123,27 @@ def sound_groups(
         order = torch.randperm(len(group.units), generator=generator).tolist()
         trial[group.name] = sorted(group.units[i] for i in order[len(order) // 2 :])
     left: list[LeftAlone] = []
-    dull = _complaint(model, [], {}, example) if groups else ""
-    if dull:  # the network's own output tells nothing, whatever is cut
-        return (), tuple(LeftAlone(modules=g.modules, reason=dull) for g in groups)
+
+    def leave(doubtful: Sequence[ChannelGroup], reason: str) -> list[ChannelGroup]:
+        left.extend(LeftAlone(modules=group.modules, reason=reason) for group in doubtful)
+        return []
 
     def sound(doubtful: Sequence[ChannelGroup], trusted: list[ChannelGroup]) -> list[ChannelGroup]:
-        if time.monotonic() > until:
-            left.extend(LeftAlone(modules=g.modules, reason=_NO_TIME) for g in doubtful)
-            return []
-        complaint = _complaint(model, [*trusted, *doubtful], trial, example)
+        try:
+            with deadline(until):
+                complaint = _complaint(model, [*trusted, *doubtful], trial, example)
+                # Should the network's own output tell nothing, then it does so whatever is cut.
+                first = bool(complaint) and len(doubtful) == len(groups)
+                dull = _complaint(model, [], {}, example) if first else ""
+        except DeadlineError:
+            return leave(doubtful, _NO_TIME)
         if not complaint:
             return list(doubtful)
-        if len(doubtful) == 1:
-            left.append(LeftAlone(modules=doubtful[0].modules, reason=complaint))
-            return []
+        if dull or len(doubtful) == 1:
+            return leave(doubtful, dull or complaint)
         middle = len(doubtful) // 2
-        first = sound(doubtful[:middle], trusted)
-        return first + sound(doubtful[middle:], trusted + first)
+        before = sound(doubtful[:middle], trusted)
+        return before + sound(doubtful[middle:], trusted + before)
 
     chosen = {group.name for group in (sound(groups, []) if groups else [])}
     return tuple(g for g in groups if g.name in chosen), tuple(left)

@@ -5,7 +5,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 _LEVELS: Final = 256
 
@@ -44,8 +44,8 @@ def _tables(photons: float) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
     means = photons * np.arange(_LEVELS) / (_LEVELS - 1)
     # Ten standard deviations and fifty: far enough for any mean, and cut back to what is needed.
     reach = np.arange(int(photons + 10.0 * photons**0.5) + 50)
-    largest = int(np.argmax(stats.poisson.sf(reach, photons) < _BEYOND))
-    cumulative = np.asarray(stats.poisson.cdf(np.arange(largest + 1), means[:, None]))
+    largest = int(np.argmax(special.pdtrc(reach, photons) < _BEYOND))
+    cumulative = np.asarray(special.pdtr(np.arange(largest + 1), means[:, None]), np.float64)
     cumulative[:, -1] = 1.0
     edges = np.arange(_BINS) / _BINS
     first = [np.searchsorted(row, edges, side="right") for row in cumulative]

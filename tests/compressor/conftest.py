@@ -26,6 +26,7 @@ from gates import (
     judge_chains,
 )
 from policies import Method, Policy, ShiftRule, Waiver
+from tests.loaded_once import loaded_once  # noqa: F401 # a fixture
 
 USER_CODE = """
 import argparse

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from exporters.onnx import serialise
 from tests.exporters import odd_models
+from tests.loaded_once import loaded_once  # noqa: F401 # a fixture
 
 METADATA = {"source": "tiny", "widths": [8], "mean": {"r": 0.5}}
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from exporters.latency_statistics import p95_ratio, percentiles, ratio
 from exporters.paired import LEAST_BLOCKS, Budget, fastest, measure, warmed
@@ -101,6 +102,17 @@ def test_percentiles_are_given_where_the_runs_are_enough() -> None:
     assert known(100) == [50, 90, 95]
     assert known(300) == [50, 90, 95], "the interval of the 99th has no upper end yet"
     assert known(500) == [50, 90, 95, 99]
+
+
+@pytest.mark.parametrize("runs", [10, 57, 100, 399, 500, 4_999, 100_001])
+def test_a_percentiles_interval_ends_at_the_runs_that_the_binomial_distribution_names(
+    runs: int,
+) -> None:
+    found = percentiles(np.arange(runs, dtype=np.float64)[:, None])
+    assert found
+    for rank, percentile in found.items():
+        low, high = (int(stats.binom.ppf(p, runs, rank / 100)) for p in (0.025, 0.975))
+        assert percentile.interval == (low - 1, high)
 
 
 @pytest.mark.statistical

@@ -18,13 +18,21 @@ from compressor.files import sha256_of
 from gates.measure import labelled_answers
 from gates.shifts import Component
 
-# Importing torch takes longer than the whole job: it is done once, and every attempt is a fork.
+ROOT = Path(__file__).parent.parent.parent
+
+# Importing torch takes longer than the whole job: it is done once, as all that has no place in an
+# attempt, and every attempt is a fork.
 # Moments are counted in the attempt's own CPU time, or in files: on a busy machine, too, they are
 # spread over the whole job.
 DRIVER = """
 import json, os, random, signal, sys, time
+import pytest
 import compressor.files, compressor.pipeline, compressor.render, compressor.terminal
 from compressor.cli import main
+from exporters.onnx import OPSET
+from tests.loaded_once import read_translations_once
+
+read_translations_once(pytest.MonkeyPatch())(opset_version=OPSET)
 
 words, undisturbed, kills = json.loads(sys.argv[1]), json.loads(sys.argv[2]), int(sys.argv[3])
 rng = random.Random(0)
@@ -138,6 +146,7 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_never_disturbed(
     process = subprocess.run(
         [sys.executable, "-c", DRIVER, *map(json.dumps, words), str(kills)],
         cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
