@@ -36,6 +36,7 @@ from benchmarks.machine import hardware, versions
 from compressor.files import atomic_path
 from compressor.pruning.allocation import UnreachableRatioError
 from compressor.pruning.candidate import Candidate, Method, Prunable, propose, prunable
+from compressor.pruning.finding import reasons
 from compressor.pruning.tracing import TraceError
 from compressor.training.batchnorm import reestimate
 from exporters.onnx import ExportError, serialise
@@ -72,8 +73,9 @@ def main() -> None:
         if time.monotonic() > until:
             break
         if not known:
-            found[name] = _in_a_process(name, quick=options.quick, limit_s=options.time_limit)
-            found[name]["hardware"] = hardware("cpu")
+            before = {"peers": found[name]["peers"]} if "peers" in found.get(name, {}) else {}
+            made = _in_a_process(name, quick=options.quick, limit_s=options.time_limit)
+            found[name] = {**made, "hardware": hardware("cpu"), **before}
         if options.peers:
             found[name]["peers"] = _peers(name, modelopt=options.modelopt)
         print(_row(name, found[name]), flush=True)
@@ -148,6 +150,9 @@ def _measured(name: str, *, quick: bool) -> dict[str, Any]:
     try:
         dense = _timed(result, "trace", lambda: prunable(network, images[:4], seed=0))
         result |= _found(dense)
+        if not dense.groups:
+            result |= {"outcome": "refused", "why": reasons(dense.left_alone)}
+            return result
         if result["params"] > LARGEST_PARAMS:
             result |= {"outcome": "traced", "why": f"above {LARGEST_PARAMS:,} parameters"}
             return result

@@ -7,7 +7,6 @@ from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from torchvision import datasets
 
 from compressor.config import (
     ArchiveSource,
@@ -42,7 +41,7 @@ def list_images(source: Source, *, size: tuple[int, int, int], root: Path) -> Li
             return _list_archive(path, size=size)
         case TorchvisionSource(torchvision=name, root=folder, split=split):
             try:
-                dataset = _TORCHVISION[name](folder, split)
+                dataset = _torchvision(name, folder, split)
             except (RuntimeError, OSError, ValueError) as error:
                 raise DataError(f"torchvision cannot open {name} in {folder}: {error}") from error
             return list_map_style(dataset, origin=f"torchvision's {name}", channels=size[0])
@@ -151,23 +150,31 @@ def _channels_last(images: Pixels, *, size: tuple[int, int, int], path: Path) ->
     )
 
 
-def _by_flag(kind: Callable[..., MapStyle]) -> Callable[[Path, str], MapStyle]:
-    return lambda root, split: kind(root, train=split == "train", download=False)
+def _torchvision(name: str, folder: Path, split: str) -> MapStyle:
+    from torchvision import datasets  # noqa: PLC0415 # seconds at import, and most need it not
+
+    kind: Callable[..., MapStyle] = getattr(datasets, name)
+    return kind(folder, **_SPLITS[name](split), download=False)
 
 
-def _by_split(kind: Callable[..., MapStyle]) -> Callable[[Path, str], MapStyle]:
-    return lambda root, split: kind(root, split=split, download=False)
+def _flag(split: str) -> dict[str, object]:
+    return {"train": split == "train"}
 
 
-_TORCHVISION: Final[Mapping[str, Callable[[Path, str], MapStyle]]] = {
-    "CIFAR10": _by_flag(datasets.CIFAR10),
-    "CIFAR100": _by_flag(datasets.CIFAR100),
-    "FashionMNIST": _by_flag(datasets.FashionMNIST),
-    "Flowers102": _by_split(datasets.Flowers102),
-    "Food101": _by_split(datasets.Food101),
-    "GTSRB": _by_split(datasets.GTSRB),
-    "KMNIST": _by_flag(datasets.KMNIST),
-    "MNIST": _by_flag(datasets.MNIST),
-    "STL10": _by_split(datasets.STL10),
-    "SVHN": _by_split(datasets.SVHN),
+def _word(split: str) -> dict[str, object]:
+    return {"split": split}
+
+
+_SPLITS: Final[Mapping[str, Callable[[str], dict[str, object]]]] = {
+    "CIFAR10": _flag,
+    "CIFAR100": _flag,
+    "FashionMNIST": _flag,
+    "Flowers102": _word,
+    "Food101": _word,
+    "GTSRB": _word,
+    "KMNIST": _flag,
+    "MNIST": _flag,
+    "STL10": _word,
+    "SVHN": _word,
 }
+"""How torchvision's data sets are told which split is wanted."""

@@ -1,20 +1,29 @@
-"""What libraries would load anew for every network, which is most of what a small one takes.
+"""What libraries would do anew for every network, which is most of what a small one takes.
 
 torch-pruning is imported by each process that traces: here those are forked with it. PyTorch's
-exporter reads all of its translations to ONNX, from their source, for every file.
+exporter reads all of its translations to ONNX, from their source, for every file; and it takes a
+second for a network that it has seen before.
 """
 
 import copy
+import hashlib
+import io
 from collections.abc import Callable, Iterator
 from functools import cache
 
 import pytest
+import torch
 import torch_pruning  # noqa: F401 # for the processes that are forked
+from onnx import ModelProto
+from torch import Tensor, nn
 from torch.onnx._internal.exporter import _registration
+
+import exporters.onnx
 
 
 @pytest.fixture(scope="session", autouse=True)
 def loaded_once() -> Iterator[None]:
+    """torch-pruning and the table of translations."""
     with pytest.MonkeyPatch.context() as patch:
         read_translations_once(patch)
         yield
@@ -35,3 +44,38 @@ def read_translations_once(patch: pytest.MonkeyPatch) -> Callable[..., object]:
 
     patch.setattr(registry, "from_torchlib", staticmethod(from_torchlib))
     return from_torchlib
+
+
+@pytest.fixture(scope="session", autouse=True)
+def exported_once() -> Iterator[None]:
+    """The graph of a network that was exported before, weight by weight the same, is taken again.
+
+    That an export gives the same bytes every time is what the tests of the exporter show.
+    """
+    graphs: dict[str, bytes] = {}
+    trace, convert = exporters.onnx._trace, exporters.onnx._convert
+
+    def converted(pair: Tensor, network: nn.Module) -> ModelProto:
+        key = _digest(network, pair)
+        if key is None:
+            return convert(trace(network, pair), network)
+        if key not in graphs:
+            graphs[key] = convert(trace(network, pair), network).SerializeToString()
+        graph = ModelProto()
+        graph.ParseFromString(graphs[key])
+        return graph
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporters.onnx, "_trace", lambda _, pair: pair)
+        patch.setattr(exporters.onnx, "_convert", converted)
+        yield
+
+
+def _digest(network: nn.Module, pair: Tensor) -> str | None:
+    """Of all that the graph depends on; None where that is code of a test's own."""
+    homes = {type(module).__module__.partition(".")[0] for module in network.modules()}
+    if not homes <= {"torch", "torchvision", "compressor"}:
+        return None
+    content = io.BytesIO()
+    torch.save((network, pair.shape), content)
+    return hashlib.sha256(content.getvalue()).hexdigest()

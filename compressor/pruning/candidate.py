@@ -103,6 +103,7 @@ def prunable(
     with in_time(PREPARATION_SHARE * time_limit_s):
         made = plain(model, example)
         model, replaced = with_plain_attention(made.model, example)
+        counted = cost(model, example)
     left_s = max(time_limit_s - (time.monotonic() - started), 0.0)
     groups, left_alone = find(model, example, seed=seed, time_limit_s=left_s)
     return Prunable(
@@ -110,7 +111,7 @@ def prunable(
         notes=(*made.notes, *replaced),
         groups=groups,
         left_alone=left_alone,
-        cost=cost(model, example),
+        cost=counted,
         example=example,
     )
 

@@ -2,8 +2,9 @@
 
 import argparse
 import json
-import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import compression_methods
+from benchmarks import compression, compression_methods, latency_aware
 from benchmarks.compression_methods import PEERS, Ask, Cut, fitted, maker
 from benchmarks.compression_setup import read_setup
 from benchmarks.compression_table import markdown, packed, paired, unpacked, wilson
@@ -184,24 +185,50 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(project: Path, *more: str) -> subprocess.CompletedProcess[str]:
-    command = [
-        sys.executable, "benchmarks/compression.py", "--data", project, "--weights",
-        project / "weights.pt", "--out", project / "out", "--quick", "--device", "cpu",
-        "--points", "2.1", "--align", "4", *more,
-    ]  # fmt: skip
-    return subprocess.run(
-        [str(part) for part in command], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    code: object
+    """Of the exit, or what it said instead of one."""
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Done]:
+    """Run a script of benchmarks/ in this process, quick and with the project's data."""
+
+    def done(main: Callable[[], None], *more: object) -> Done:
+        words = ["script", "--data", project, "--weights", project / "weights.pt", "--quick", *more]
+        monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+        code: object = 0
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code
+        printed = capsys.readouterr()
+        return Done(code=code, stdout=printed.out, stderr=printed.err)
+
+    return done
+
+
+@pytest.fixture
+def compared(project: Path, run: Callable[..., Done]) -> Callable[..., Done]:
+    """Run the comparison of methods at one point."""
+    settings = ("--out", project / "out", "--device", "cpu", "--points", "2.1", "--align", "4")
+    return lambda *more: run(compression.main, *settings, *more)
 
 
 @pytest.mark.slow
-def test_a_quick_run_makes_every_network_once_and_judges_it(project: Path) -> None:
+def test_a_quick_run_makes_every_network_once_and_judges_it(
+    project: Path, compared: Callable[..., Done]
+) -> None:
     # Not the defaults, whose scores are measured: that takes a minute, and has tests of its own.
     ours = "ours:l2"
     methods = [ours, "torch-pruning:global:whole", "torch-pruning:global"]
-    first = run(project, "--methods", *methods, "--latency-seconds", "0")
-    assert first.returncode == 0, first.stderr
+    first = compared("--methods", *methods, "--latency-seconds", "0")
+    assert first.code == 0, first.stderr
     out = project / "out"
     before = {file: file.read_bytes() for file in (out / "results").iterdir()}
     found = {r["method"]: r for r in json.loads((out / "compression.json").read_text())["results"]}
@@ -220,8 +247,8 @@ def test_a_quick_run_makes_every_network_once_and_judges_it(project: Path) -> No
         "apiVersion: compress/v1\nname: lenient\nsummary: For tests.\nalpha: 0.05\nmin_images: 50\n"
         "shifts:\n  - {name: clean, tolerance: 0.99, reason: it is a test}\n"
     )
-    second = run(project, "--methods", ours, "--latency-seconds", "0.2", "--gate", str(policy))
-    assert second.returncode == 0, second.stderr
+    second = compared("--methods", ours, "--latency-seconds", "0.2", "--gate", policy)
+    assert second.code == 0, second.stderr
     found = {r["method"]: r for r in json.loads((out / "compression.json").read_text())["results"]}
     assert set(found[ours]["latency"]) == {"1", "32"}
     assert all(
@@ -234,31 +261,26 @@ def test_a_quick_run_makes_every_network_once_and_judges_it(project: Path) -> No
 
 
 @pytest.mark.slow
-def test_other_settings_want_another_folder(project: Path) -> None:
-    assert run(project, "--minutes", "0", "--latency-seconds", "0").returncode == 0
-    refused = run(project, "--methods", "random", "--lr", "0.5")
-    assert refused.returncode != 0
-    assert "has results of other lr; give another" in refused.stderr
+def test_other_settings_want_another_folder(compared: Callable[..., Done]) -> None:
+    assert compared("--minutes", "0", "--latency-seconds", "0").code == 0
+    refused = compared("--methods", "random", "--lr", "0.5")
+    assert "has results of other lr; give another" in str(refused.code)
 
 
-def test_fastnas_without_its_environment_is_a_usage_error(project: Path) -> None:
-    refused = run(project, "--methods", "fastnas")
-    assert refused.returncode == 2
+def test_fastnas_without_its_environment_is_a_usage_error(compared: Callable[..., Done]) -> None:
+    refused = compared("--methods", "fastnas")
+    assert refused.code == 2
     assert "give its Python as --modelopt" in refused.stderr
 
 
 @pytest.mark.slow
-def test_networks_chosen_by_time_are_measured_against_the_uniform_one(project: Path) -> None:
+def test_networks_chosen_by_time_are_measured_against_the_uniform_one(
+    project: Path, run: Callable[..., Done]
+) -> None:
     out = project / "latency-aware"
-    command = [
-        sys.executable, "benchmarks/latency_aware.py", "--data", project, "--weights",
-        project / "weights.pt", "--out", out, "--quick", "--epochs", "1", "--shares", "0.3",
-        "--seconds", "0.2",
-    ]  # fmt: skip
-    done = subprocess.run(
-        [str(part) for part in command], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    settings = ("--out", out, "--epochs", "1", "--shares", "0.3", "--seconds", "0.2")
+    done = run(latency_aware.main, *settings)
+    assert done.code == 0, done.stderr
     uniform, aware = json.loads((out / "latency-aware.json").read_text())["rows"]
     assert uniform["macs_kept"] == pytest.approx(0.5, abs=0.01)
     assert "latency" not in uniform

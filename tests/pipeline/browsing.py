@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -57,6 +57,18 @@ _FINDINGS: Final = {
     }""",
 }
 """What must not be on a page, and where it is, in the browser's language."""
+
+
+def looked_at(pages: Iterable[str], *, on_all_screens: str) -> list[tuple[str, int, Scheme]]:
+    """Names of pages with widths and colour schemes: the richest in all, others once in each."""
+    every: list[tuple[int, Scheme]] = [
+        (1280, "light"), (390, "dark"), (1280, "dark"), (390, "light")
+    ]  # fmt: skip
+    return [
+        (name, *screen)
+        for number, name in enumerate(pages)
+        for screen in (every if name == on_all_screens else every[number % 2 * 2 :][:2])
+    ]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser
 
 from compressor.finished import read_finished
 from compressor.report import accepted_step
-from tests.pipeline.browsing import SIZES, Scheme, shown, wrong_with
+from tests.pipeline.browsing import SIZES, Scheme, looked_at, shown, wrong_with
 
 PAGES: Final = (
     "accepted", "rejected", "undecided", "no ratio", "several precisions", "two runs"
@@ -42,9 +42,9 @@ def page_file(
     return file
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", SIZES)
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"), looked_at(PAGES, on_all_screens="several precisions")
+)
 def test_a_page_is_silent_accessible_and_within_its_width(
     browser: Browser, page_file: Callable[[str], Path], name: str, width: int, scheme: Scheme
 ) -> None:

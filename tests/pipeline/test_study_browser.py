@@ -11,7 +11,7 @@ from click.testing import Result
 from playwright.sync_api import Browser
 
 from compressor.study.comparing import read_study
-from tests.pipeline.browsing import SIZES, Scheme, shown, wrong_with
+from tests.pipeline.browsing import SIZES, Scheme, looked_at, shown, wrong_with
 from tests.pipeline.study_project import GRID
 
 PLAIN: Final = GRID.replace(", scratch: [0.3]", "")
@@ -68,9 +68,7 @@ def page_of(
     return page
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", SIZES)
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize(("name", "width", "scheme"), looked_at(STUDIES, on_all_screens="whole"))
 def test_a_study_is_silent_accessible_and_within_its_width(
     browser: Browser, page_of: PageOf, name: str, width: int, scheme: Scheme
 ) -> None:
