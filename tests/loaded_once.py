@@ -1,8 +1,7 @@
 """What libraries would do anew for every network, which is most of what a small one takes.
 
-torch-pruning is imported by each process that traces: here those are forked with it. PyTorch's
-exporter reads all of its translations to ONNX, from their source, for every file; and it takes a
-second for a network that it has seen before.
+PyTorch's exporter reads all of its translations to ONNX, from their source, for every file; and it
+takes a second for a network that it has seen before.
 """
 
 import copy
@@ -13,7 +12,6 @@ from functools import cache
 
 import pytest
 import torch
-import torch_pruning  # noqa: F401 # for the processes that are forked
 from onnx import ModelProto
 from torch import Tensor, nn
 from torch.onnx._internal.exporter import _registration
@@ -23,7 +21,7 @@ import exporters.onnx
 
 @pytest.fixture(scope="session", autouse=True)
 def loaded_once() -> Iterator[None]:
-    """torch-pruning and the table of translations."""
+    """The table of translations."""
     with pytest.MonkeyPatch.context() as patch:
         read_translations_once(patch)
         yield

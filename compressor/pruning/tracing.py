@@ -45,6 +45,9 @@ def trace(
     Raises:
         TraceError: the model cannot be traced, or not within the limit.
     """
+    # Seconds at import, which are not the network's; the forked process has it then.
+    import torch_pruning  # noqa: F401, PLC0415
+
     return _traced(model, example, _raw_groups, time_limit_s=time_limit_s)
 
 
@@ -160,7 +163,7 @@ def _inner_groups(model: nn.Module, example: Tensor) -> list[RawGroup]:
 
 
 def _raw_groups(model: nn.Module, example: Tensor) -> list[RawGroup]:
-    import torch_pruning  # noqa: PLC0415 # seconds at import, needed in the child alone
+    import torch_pruning  # noqa: PLC0415 # as above
 
     outputs = _output_modules(model, example)
     graph = torch_pruning.DependencyGraph()

@@ -80,7 +80,7 @@ def test_what_never_settles_is_told_as_unstable() -> None:
 
 
 def test_what_is_steady_is_warm_soon() -> None:
-    warmth = warmed(lambda: time.sleep(0.02), least_s=0.05)
+    warmth = warmed(lambda: time.sleep(0.02), least_s=0.5)
     assert warmth.stable
     assert warmth.once_s == pytest.approx(0.02, rel=0.3)
 
