@@ -3,34 +3,46 @@
 Every convolution and linear layer becomes an ONNX file of its own, with the shapes that it has in
 the network, at a few widths of what it reads and makes. All widths of one layer are timed in
 turns, in random order, so that what else the machine does falls on all alike; their lower quartile
-counts, less that of a run that computes nothing. Layers that are alike are measured once.
+counts. Layers that are alike are measured once.
+
+What counts is the time that a layer takes inside a network. A processor's convolutions have a
+layout of their own, and hand it on to each other. Alone, a layer is charged for getting into it and
+out of it: up to half as much again as it takes in a network, and unlike at every width. On a
+processor a convolution is therefore timed behind another one, from the end of that one to its own.
 """
 
 import gc
 import itertools
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 import onnxruntime
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from exporters.child import last_words, run_module
 from exporters.device import device_name
 from exporters.latency import LatencyError
+from exporters.layer_files import COLOURS, layer_file, nothing
 from exporters.layers import Layer, layers_of
-from exporters.onnx import OPSET
-from exporters.sessions import cpu_threads, session
+from exporters.profiles import second_convolution_us
+from exporters.sessions import CPU, cpu_threads, session
 from exporters.timing import bound, timed_ms, warmed_up
 
-_SHARES: Final = (0.1, 0.25, 0.5, 0.75, 1.0)
 _MULTIPLE: Final = 8
-"""Measured widths are about these shares of the dense one, in multiples of what kernels like."""
+"""Widths that are measured are multiples of it, of what kernels like."""
+_ALL: Final = 8
+"""Of a layer that has no more such widths than these, all are measured, so that every step of a
+kernel shows: AVX-512's take as long for 24 channels as for 32."""
+_SHARES: Final = (0.1, 0.25, 0.5, 0.75, 1.0)
+"""Of wider ones, about these shares of the dense width."""
 
 _LEAST_ROUNDS: Final = 11
 _MOST_ROUNDS: Final = 51
@@ -43,8 +55,6 @@ lower quartile is the median within two percent, on a busy one it is what stays 
 
 _GRACE_S: Final = 600.0
 _LAYER_LIMIT_S: Final = 120.0
-
-_IR_VERSION: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,18 +168,58 @@ def _measured(request: _Request) -> tuple[tuple[float, ...], ...]:
 def _layer_us(
     layer: Layer, request: _Request, *, generator: np.random.Generator
 ) -> tuple[float, ...]:
-    """Microseconds at each choice of widths, less those of a run that computes nothing."""
+    """Microseconds at each choice of widths."""
     shapes = [layer.at(choice) for choice in itertools.product(*_widths(layer))]
-    files = [_nothing(), *(layer_file(shape, generator=generator) for shape in shapes)]
-    inputs = [(1,), *((request.batch, *shape.input) for shape in shapes)]
-    images = [generator.standard_normal(shape, dtype=np.float32) for shape in inputs]
+    # What reads few channels at its full width reads the images' colours, which no layer makes.
+    made = layer.operator == "Conv" and layer.input[0] > COLOURS
+    if request.provider == CPU and made:
+        return _behind_another(shapes, request, generator=generator)
+    return _alone(shapes, request, generator=generator)
+
+
+def _behind_another(
+    shapes: Sequence[Layer], request: _Request, *, generator: np.random.Generator
+) -> tuple[float, ...]:
+    """Those from the end of another convolution to the end of each of these."""
+    with tempfile.TemporaryDirectory(prefix="compress-layers-") as folder:
+        opened = [
+            session(
+                layer_file(shape, generator=generator, behind_another=True),
+                threads=request.threads,
+                profile=Path(folder, str(number)),
+            )
+            for number, shape in enumerate(shapes)
+        ]
+        sizes = [(request.batch, COLOURS, *shape.input[1:]) for shape in shapes]
+        rounds = len(_timed(opened, sizes, request, generator=generator))
+        each = [second_convolution_us(Path(one.end_profiling()))[-rounds:] for one in opened]
+    return tuple(float(np.quantile(us, _QUANTILE)) for us in each)
+
+
+def _alone(
+    shapes: Sequence[Layer], request: _Request, *, generator: np.random.Generator
+) -> tuple[float, ...]:
+    """Those of each by itself, less those of a run that computes nothing."""
+    files = [nothing(), *(layer_file(shape, generator=generator) for shape in shapes)]
+    opened = [session(file, provider=request.provider, threads=request.threads) for file in files]
+    sizes = [(1,), *((request.batch, *shape.input) for shape in shapes)]
+    times_ms = _timed(opened, sizes, request, generator=generator)
+    overhead, *each = (1e3 * np.quantile(times_ms, _QUANTILE, axis=0)).tolist()
+    return tuple(max(us - overhead, 0.0) for us in each)
+
+
+def _timed(
+    opened: Sequence[onnxruntime.InferenceSession],
+    sizes: Sequence[tuple[int, ...]],
+    request: _Request,
+    *,
+    generator: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Milliseconds [rounds, sessions] of runs in random order, after others that warm up."""
+    images = [generator.standard_normal(size, dtype=np.float32) for size in sizes]
     runs = [
-        bound(
-            session(file, provider=request.provider, threads=request.threads),
-            image,
-            provider=request.provider,
-        )
-        for file, image in zip(files, images, strict=True)
+        bound(one, image, provider=request.provider)
+        for one, image in zip(opened, images, strict=True)
     ]
     once_s = sum(warmed_up(run, seconds=0.0) for run in runs)
     rounds = min(max(int(_ROUNDS_S / once_s), _LEAST_ROUNDS), _MOST_ROUNDS)
@@ -177,8 +227,7 @@ def _layer_us(
     for row in times_ms:
         for number in generator.permutation(len(runs)):
             row[number] = timed_ms(runs[number])
-    nothing, *each = (1e3 * np.quantile(times_ms, _QUANTILE, axis=0)).tolist()
-    return tuple(max(us - nothing, 0.0) for us in each)
+    return times_ms
 
 
 def _widths(layer: Layer) -> tuple[tuple[int, ...], ...]:
@@ -189,52 +238,10 @@ def _widths(layer: Layer) -> tuple[tuple[int, ...], ...]:
 def sizes(dense: int, *, least: int) -> tuple[int, ...]:
     """Widths that are measured of a dense one whose channels go in parts of ``least``."""
     step = _MULTIPLE * least
+    if dense <= _ALL * step:
+        return (*range(step, dense, step), dense)
     near = {max(round(share * dense / step), 1) * step for share in _SHARES}
     return tuple(sorted({size for size in near if size < dense} | {dense}))
-
-
-def layer_file(layer: Layer, *, generator: np.random.Generator) -> bytes:
-    """A network of this layer alone."""
-    weight = generator.standard_normal(layer.weight, dtype=np.float32)
-    if layer.operator == "MatMul":
-        weight = np.ascontiguousarray(weight.T)
-    tensors = {"weight": weight}
-    if layer.bias:
-        tensors["bias"] = generator.standard_normal(layer.makes, dtype=np.float32)
-    added = layer.operator == "MatMul" and layer.bias
-    names = ["images", "weight"] if added else ["images", *tensors]
-    node = helper.make_node(layer.operator, names, ["product" if added else "out"])
-    node.attribute.extend(helper.make_attribute(*pair) for pair in layer.attributes)
-    nodes = [node]
-    if added:
-        nodes.append(helper.make_node("Add", ["product", "bias"], ["out"]))
-    return _network(nodes, tensors, input_=("batch", *layer.input), rank=1 + len(layer.input))
-
-
-def _nothing() -> bytes:
-    """A network that hands one number on."""
-    return _network([helper.make_node("Identity", ["images"], ["out"])], {}, input_=(1,), rank=1)
-
-
-def _network(
-    nodes: Sequence[NodeProto],
-    tensors: Mapping[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]],
-    *,
-    input_: Sequence[int | str],
-    rank: int,
-) -> bytes:
-    graph = helper.make_graph(
-        nodes,
-        "layer",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, input_)],
-        [helper.make_tensor_value_info("out", TensorProto.FLOAT, [None] * rank)],
-        initializer=[numpy_helper.from_array(value, name) for name, value in tensors.items()],
-    )
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION
-    )
-    content: bytes = model.SerializeToString()
-    return content
 
 
 if __name__ == "__main__":

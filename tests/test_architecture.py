@@ -104,6 +104,18 @@ def test_importing_loads_no_framework(module: str) -> None:
     assert FRAMEWORKS & set(child.stdout.split()) == set()
 
 
+@pytest.mark.parametrize(
+    "module",
+    ["compressor.pipeline", "compressor.study.work", "gates.shifts", "exporters.paired"],
+)
+def test_a_run_begins_without_the_libraries_that_only_some_runs_need(module: str) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+    child = subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True, text=True
+    )
+    assert {"torchvision", "scipy.stats", "torch_pruning"} & set(child.stdout.split()) == set()
+
+
 def test_nothing_is_loaded_unsafely() -> None:
     found = {
         (file, what)

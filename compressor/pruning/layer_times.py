@@ -1,12 +1,15 @@
 """How long a layer takes at widths that were not measured, from those that were. Plain data in."""
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+_EIGHT: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +52,19 @@ def monotone(times: LayerTimes) -> NDArray[np.float64]:
 def interpolated(times: LayerTimes, grid: NDArray[np.float64], at: Sequence[int]) -> float:
     """Microseconds at these widths, one for each of ``dims``: linear between the measured ones.
 
-    Beyond the measured widths the nearest one counts: a narrower layer is never assumed to be
-    slower, nor one below all measurements to be faster.
+    Kernels compute channels in eights or sixteens and throw away what is too much, so a width that
+    was not measured counts as the next multiple of eight, or as the next measured one where that
+    is nearer: nobody saw that 12 channels take less than 16, and they do not. Beyond the measured
+    widths the nearest one counts: a narrower layer is never assumed to be slower, nor one below
+    all measurements to be faster.
     """
     value = grid
     for now, widths in zip(at, times.widths, strict=True):
-        size = min(max(now, widths[0]), widths[-1])
-        low = min(bisect_right(widths, size), len(widths) - 1) - 1 if len(widths) > 1 else 0
-        if len(widths) == 1:
-            value = value[0]
+        above = min(bisect_left(widths, now), len(widths) - 1)
+        size = max(min(-(-now // _EIGHT) * _EIGHT, widths[above]), widths[0])
+        if size == widths[above]:
+            value = value[above]
             continue
-        share = (size - widths[low]) / (widths[low + 1] - widths[low])
-        value = (1.0 - share) * value[low] + share * value[low + 1]
+        share = (size - widths[above - 1]) / (widths[above] - widths[above - 1])
+        value = (1.0 - share) * value[above - 1] + share * value[above]
     return float(value)

@@ -1,11 +1,15 @@
 """A row of the zoo says what became of a network, here and at its peers."""
 
+import json
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from benchmarks import zoo
 from benchmarks.peers import zoo as peers
 from benchmarks.zoo import _COLUMNS, _row, network_of
 
@@ -127,3 +131,26 @@ def test_what_goes_wrong_in_our_own_measuring_is_no_failure_of_a_peer(
     monkeypatch.setattr(peers, "cost", broken)
     with pytest.raises(LookupError, match="ours"):
         peers.told_of("one", torch.nn.Conv2d(3, 4, 1), torch.zeros(1, 3, 4, 4))
+
+
+def test_a_rerun_keeps_what_peers_made_and_a_network_without_groups_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = {"torch-pruning": {"outcome": "fails", "why": "KeyError: 1"}}
+    results = tmp_path / "zoo.json"
+    results.write_text(json.dumps({"networks": {"net": {**PRUNED, "peers": fails}}}))
+    monkeypatch.setattr(zoo, "RESULTS", results)
+    monkeypatch.setattr(sys, "argv", ["zoo.py", "--only", "net", "--quick"])
+    head = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 5))
+
+    def measured(name: str, *, quick: bool, limit_s: float) -> dict[str, Any]:
+        assert limit_s > 0.0
+        return zoo._measured(name, quick=quick)
+
+    monkeypatch.setattr(zoo, "network_of", lambda *_, **__: (head, torch.randn(8, 3, 2, 2)))
+    monkeypatch.setattr(zoo, "_in_a_process", measured)
+    zoo.main()
+    found = json.loads(results.read_text())["networks"]["net"]
+    assert found["outcome"] == "refused"
+    assert found["why"]
+    assert found["peers"] == fails

@@ -16,7 +16,8 @@ IMAGES = torch.zeros(1, 3, 32, 32)
     [
         (3, 1, (3,)),
         (10, 1, (8, 10)),
-        (64, 1, (8, 16, 32, 48, 64)),
+        (64, 1, (8, 16, 24, 32, 40, 48, 56, 64)),
+        (72, 1, (8, 16, 32, 56, 72)),
         (512, 1, (48, 128, 256, 384, 512)),
         (128, 4, (32, 64, 96, 128)),
     ],
@@ -39,9 +40,9 @@ def test_a_table_has_every_layer_at_every_width_and_says_where_it_was_measured()
     )
     table = measure_layers(model, IMAGES, provider=CPU, batch=2, seed=0, threads=1)
     assert set(table.layers) == {"0", "2", "3", "6"}
-    assert table.layers["0"].widths == ((3,), (8, 16, 32, 48, 64))
-    assert table.layers["2"].widths == ((8, 16, 32, 48, 64),)
-    assert len(table.layers["3"].us) == 5 * 4
+    assert table.layers["0"].widths == ((3,), (8, 16, 24, 32, 40, 48, 56, 64))
+    assert table.layers["2"].widths == ((8, 16, 24, 32, 40, 48, 56, 64),)
+    assert len(table.layers["3"].us) == 8 * 4
     assert all(us >= 0.0 for layer in table.layers.values() for us in layer.us)
     # Eight times the channels: whatever else the machine does, this shows.
     assert table.layers["0"].us[-1] > table.layers["0"].us[0]

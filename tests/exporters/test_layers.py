@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from exporters.layer_latency import layer_file
+from exporters.layer_files import COLOURS, layer_file
 from exporters.layers import Layer, layers_of
 
 IMAGES = torch.randn(2, 6, 9, 9, generator=torch.Generator().manual_seed(0))
@@ -22,18 +22,23 @@ LAYERS = {
 }
 
 
-def shape_of(layer: Layer) -> tuple[int, ...]:
+def shape_of(layer: Layer, *, behind_another: bool = False) -> tuple[int, ...]:
     """What the layer's file makes of one image."""
-    content = layer_file(layer, generator=np.random.default_rng(0))
+    generator = np.random.default_rng(0)
+    content = layer_file(layer, generator=generator, behind_another=behind_another)
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    image = np.zeros((1, *layer.input), dtype=np.float32)
+    reads = (COLOURS, *layer.input[1:]) if behind_another else layer.input
+    image = np.zeros((1, *reads), dtype=np.float32)
     return tuple(session.run(None, {"images": image})[0].shape[1:])
 
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_a_layers_file_has_the_layers_shapes(name: str) -> None:
     (layer,) = layers_of(nn.Sequential(LAYERS[name]), IMAGES)["0"]
-    assert shape_of(layer) == tuple(LAYERS[name](IMAGES).shape[1:])
+    expected = tuple(LAYERS[name](IMAGES).shape[1:])
+    assert shape_of(layer) == expected
+    if layer.operator == "Conv":
+        assert shape_of(layer, behind_another=True) == expected
 
 
 @pytest.mark.parametrize(

@@ -31,14 +31,14 @@ def test_parameters_of_a_cut_are_known_from_its_shapes(name: str) -> None:
 
 
 def test_latency_is_the_sum_of_the_layers_times() -> None:
-    model = nn.Sequential(nn.Linear(8, 16), nn.Linear(16, 4))
+    model = nn.Sequential(nn.Linear(8, 24), nn.Linear(24, 4))
     table = {
-        "0": LayerTimes(dims=(1, 0), widths=((8,), (8, 16)), us=(10.0, 20.0)),
-        "1": LayerTimes(dims=(1, 0), widths=((8, 16), (4,)), us=(1.0, 3.0)),
+        "0": LayerTimes(dims=(1, 0), widths=((8,), (8, 24)), us=(10.0, 20.0)),
+        "1": LayerTimes(dims=(1, 0), widths=((8, 24), (4,)), us=(1.0, 3.0)),
     }
     rates = price(model, (), torch.zeros(2, 8), of="latency", latencies=table)
     assert rates.of(shapes_of(model)) == 23.0
-    narrower = nn.Sequential(nn.Linear(8, 12), nn.Linear(12, 4))
+    narrower = nn.Sequential(nn.Linear(8, 16), nn.Linear(16, 4))
     assert rates.of(shapes_of(narrower)) == 15.0 + 2.0
 
 
