@@ -1,14 +1,16 @@
 """Channels chosen by their time against equal shares of every layer, at equal accuracy.
 
     python benchmarks/latency_aware.py --data DIR --weights FILE --out runs/latency-aware \
-        [--uniform 0.5 ...] [--shares 0.3 0.4 0.5] [--epochs 2] [--batch 1] [--quick]
+        [--uniform 0.5 ...] [--shares 0.3 0.4 0.5] [--knapsack 0.5 ...] [--epochs 2] [--batch 1]
 
 DIR and FILE as for benchmarks/compression.py. The network is cut uniformly to shares of its
 multiply-adds, and by ``of: latency`` with the knapsack to shares of its layers' time, which is
-measured first, one by one, in ONNX Runtime on this machine. All are retrained alike (halving rule,
-last epoch) and exported. The latency of every file is then measured against that of the first
-uniform one, in turns, and accuracy is counted on the test images. What is finished is not repeated;
-run it on an idle machine. Results: OUT/latency-aware.json, and the table, printed and as .md.
+measured first, one by one, in ONNX Runtime on this machine. ``--knapsack`` adds cuts by the same
+importance and the same knapsack to shares of the multiply-adds, which shows what the times add. All
+are retrained alike (halving rule, last epoch) and exported. The latency of every file is then
+measured against that of the first uniform one, in turns, and accuracy is counted on the test
+images. What is finished is not repeated; run it on an idle machine. Results:
+OUT/latency-aware.json, and the table, printed and as .md.
 """
 
 import argparse
@@ -40,6 +42,8 @@ from exporters.sessions import CPU, cpu_threads
 
 PACKAGES: Final = ("torch", "onnx", "onnxruntime-gpu", "onnxruntime", "numpy")
 UNIFORM: Final = "uniform"
+AWARE: Final = "latency-aware"
+KNAPSACK: Final = "knapsack of multiply-adds"
 _DEVICE: Final = torch.device("cpu")
 
 
@@ -51,7 +55,8 @@ def main() -> None:
     dense = prunable(setup.model.module, setup.examples(16), seed=0)
     table = _layer_times(options, dense)
     asked = [(UNIFORM, share) for share in options.uniform]
-    asked += [("latency-aware", share) for share in options.shares]
+    asked += [(AWARE, share) for share in options.shares]
+    asked += [(KNAPSACK, share) for share in options.knapsack]
     made = [_row(options, setup, dense, name, share, table=table) for name, share in asked]
     rows = [_timed(options, row) for row in made]
     found = {
@@ -74,6 +79,7 @@ def _options() -> argparse.Namespace:
     add = parser.add_argument
     add("--uniform", type=float, nargs="+", default=(0.5,), help="of the multiply-adds to remove")
     add("--shares", type=float, nargs="+", default=(0.3, 0.4, 0.5), help="of the layers' times")
+    add("--knapsack", type=float, nargs="+", default=(), help="of the multiply-adds to remove")
     add("--epochs", type=int, default=2)
     add("--lr", type=float, default=0.02)
     add("--batch", type=int, default=1, help="images per call for which layers are timed")
@@ -110,20 +116,20 @@ def _row(
     table: LatencyTable,
 ) -> dict[str, Any]:
     """One network: cut, retrained, exported and counted on the test images."""
-    file = options.out / f"{name}-{share:g}.json"
+    file = options.out / f"{name.replace(' ', '-')}-{share:g}.json"
     if file.exists():
         known: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
         return known
-    search = (
-        Search(of="macs", allocation="uniform")
-        if name == UNIFORM
-        else Search(of="latency", allocation="knapsack", latency_batch=options.batch)
-    )
+    searches = {
+        UNIFORM: Search(of="macs", allocation="uniform"),
+        KNAPSACK: Search(of="macs", allocation="knapsack"),
+        AWARE: Search(of="latency", allocation="knapsack", latency_batch=options.batch),
+    }
     made = propose(
         dense,
         None,
         ratio=share,
-        method=method(search, latencies=table),
+        method=method(searches[name], latencies=table),
         batches=setup.statistics,
         seed=0,
     )
@@ -169,7 +175,7 @@ def _markdown(rows: Sequence[Mapping[str, Any]], *, images: int, batch: int) -> 
 
 
 def _line(row: Mapping[str, Any]) -> str:
-    unit = "multiply-adds" if row["name"] == UNIFORM else "layers' time"
+    unit = "layers' time" if row["name"] == AWARE else "multiply-adds"
     if "latency" in row:
         low, high = row["latency"]["speedup_interval"]
         fast = f"{row['latency']['speedup']:.2f} [{low:.2f}, {high:.2f}]"
