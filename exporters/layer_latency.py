@@ -39,10 +39,11 @@ from exporters.timing import bound, timed_ms, warmed_up
 _MULTIPLE: Final = 8
 """Widths that are measured are multiples of it, of what kernels like."""
 _ALL: Final = 8
-"""Of a layer that has no more such widths than these, all are measured, so that every step of a
-kernel shows: AVX-512's take as long for 24 channels as for 32."""
+"""On a processor, of a layer that has no more such widths than these, all are measured, so that
+every step of a kernel shows: AVX-512's take as long for 24 channels as for 32."""
 _SHARES: Final = (0.1, 0.25, 0.5, 0.75, 1.0)
-"""Of wider ones, about these shares of the dense width."""
+"""Of wider ones, and on other devices, where a file takes seconds to load, about these shares of
+the dense width."""
 
 _LEAST_ROUNDS: Final = 11
 _MOST_ROUNDS: Final = 51
@@ -136,7 +137,7 @@ def measure_layers(
         layers={
             name: MeasuredLayer(
                 dims=calls[0].dims,
-                widths=_widths(calls[0]),
+                widths=_widths(calls[0], provider=provider),
                 # A layer that is run twice takes the time of both runs.
                 us=tuple(map(sum, zip(*(times[call] for call in calls), strict=True))),
             )
@@ -169,7 +170,8 @@ def _layer_us(
     layer: Layer, request: _Request, *, generator: np.random.Generator
 ) -> tuple[float, ...]:
     """Microseconds at each choice of widths."""
-    shapes = [layer.at(choice) for choice in itertools.product(*_widths(layer))]
+    choices = itertools.product(*_widths(layer, provider=request.provider))
+    shapes = [layer.at(choice) for choice in choices]
     # What reads few channels at its full width reads the images' colours, which no layer makes.
     made = layer.operator == "Conv" and layer.input[0] > COLOURS
     if request.provider == CPU and made:
@@ -230,15 +232,17 @@ def _timed(
     return times_ms
 
 
-def _widths(layer: Layer) -> tuple[tuple[int, ...], ...]:
+def _widths(layer: Layer, *, provider: str) -> tuple[tuple[int, ...], ...]:
     """The sizes that are measured, for each dimension of the weight that is a width."""
-    return tuple(sizes(layer.weight[dim], least=layer.least) for dim in layer.dims)
+    return tuple(
+        sizes(layer.weight[dim], least=layer.least, provider=provider) for dim in layer.dims
+    )
 
 
-def sizes(dense: int, *, least: int) -> tuple[int, ...]:
+def sizes(dense: int, *, least: int, provider: str) -> tuple[int, ...]:
     """Widths that are measured of a dense one whose channels go in parts of ``least``."""
     step = _MULTIPLE * least
-    if dense <= _ALL * step:
+    if provider == CPU and dense <= _ALL * step:
         return (*range(step, dense, step), dense)
     near = {max(round(share * dense / step), 1) * step for share in _SHARES}
     return tuple(sorted({size for size in near if size < dense} | {dense}))

@@ -54,9 +54,9 @@ def interpolated(times: LayerTimes, grid: NDArray[np.float64], at: Sequence[int]
 
     Kernels compute channels in eights or sixteens and throw away what is too much, so a width that
     was not measured counts as the next multiple of eight, or as the next measured one where that
-    is nearer: nobody saw that 12 channels take less than 16, and they do not. Beyond the measured
-    widths the nearest one counts: a narrower layer is never assumed to be slower, nor one below
-    all measurements to be faster.
+    is nearer: nobody saw that 12 channels take less than 16. Beyond the measured widths the nearest
+    one counts: a narrower layer is never assumed to be slower, nor one below all measurements to be
+    faster.
     """
     value = grid
     for now, widths in zip(at, times.widths, strict=True):

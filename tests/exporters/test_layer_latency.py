@@ -25,7 +25,16 @@ IMAGES = torch.zeros(1, 3, 32, 32)
 def test_measured_widths_are_multiples_of_eight_and_the_dense_one(
     dense: int, least: int, expected: tuple[int, ...]
 ) -> None:
-    assert sizes(dense, least=least) == expected
+    assert sizes(dense, least=least, provider=CPU) == expected
+
+
+@pytest.mark.parametrize(
+    ("dense", "least", "expected"), [(3, 1, (3,)), (64, 1, (8, 16, 32, 48, 64)), (24, 4, (24,))]
+)
+def test_where_files_load_slowly_five_widths_do(
+    dense: int, least: int, expected: tuple[int, ...]
+) -> None:
+    assert sizes(dense, least=least, provider="CUDAExecutionProvider") == expected
 
 
 def test_a_table_has_every_layer_at_every_width_and_says_where_it_was_measured() -> None:
