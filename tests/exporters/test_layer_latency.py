@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from exporters import layer_latency
 from exporters.latency import LatencyError
 from exporters.layer_latency import TABLE, measure_layers, sizes
+from exporters.layers import layers_of
 from exporters.sessions import CPU
 
 IMAGES = torch.zeros(1, 3, 32, 32)
@@ -71,3 +73,32 @@ def test_a_layer_that_runs_twice_takes_both_times() -> None:
 def test_a_provider_that_does_not_exist_is_named() -> None:
     with pytest.raises(LatencyError, match=r"cannot time the network's layers.*Magic"):
         measure_layers(nn.Conv2d(3, 8, 3), IMAGES, provider="Magic", batch=1, seed=0, threads=1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "images", "provider", "way"),
+    [
+        (nn.Conv2d(16, 8, 3), (1, 16, 8, 8), CPU, "behind another"),
+        (nn.Conv2d(16, 16, 3, groups=16), (1, 16, 8, 8), CPU, "behind another"),
+        (nn.Conv2d(3, 8, 3), (1, 3, 8, 8), CPU, "alone"),
+        (nn.ConvTranspose2d(16, 8, 3), (1, 16, 8, 8), CPU, "alone"),
+        (nn.Linear(16, 8), (1, 16), CPU, "alone"),
+        (nn.Conv2d(16, 8, 3), (1, 16, 8, 8), "CUDAExecutionProvider", "alone"),
+    ],
+)
+def test_what_reads_a_layers_output_on_a_processor_is_timed_behind_another_convolution(
+    monkeypatch: pytest.MonkeyPatch,
+    layer: nn.Module,
+    images: tuple[int, ...],
+    provider: str,
+    way: str,
+) -> None:
+    taken: list[str] = []
+    monkeypatch.setattr(
+        layer_latency, "_behind_another", lambda *_, **__: taken.append("behind another")
+    )
+    monkeypatch.setattr(layer_latency, "_alone", lambda *_, **__: taken.append("alone"))
+    ((found,),) = layers_of(nn.Sequential(layer), torch.zeros(images)).values()
+    request = layer_latency._Request(layers=(found,), provider=provider, batch=1, seed=0, threads=1)
+    layer_latency._measured(request)
+    assert taken == [way]
