@@ -91,7 +91,7 @@ def read_setup(options: argparse.Namespace) -> Setup:
         factory=project.model.factory,
         kwargs=project.model.kwargs,
     )
-    train, test = (_images(options, project, name) for name in ("train", "test"))
+    train, test = (folder_images(options, project, name) for name in ("train", "test"))
     check_same_classes(train, test)
     check_disjoint(train, test, source=str(options.data / "test"))
     rest, tune = split(train, fraction=project.data.tune.fraction, seed=0)
@@ -105,7 +105,8 @@ def read_setup(options: argparse.Namespace) -> Setup:
     )
 
 
-def _images(options: argparse.Namespace, project: Project, name: str) -> ImageSet:
+def folder_images(options: argparse.Namespace, project: Project, name: str) -> ImageSet:
+    """Those of a folder of ``options.data``, decoded once; a few with ``options.quick``."""
     found = load_images(
         FolderSource(folder=(options.data / name).resolve()),
         size=project.input.size,

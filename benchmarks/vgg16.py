@@ -1,6 +1,6 @@
 """A network of unlike layers: VGG-16 for 32x32 images, at half its widths.
 
-    python benchmarks/vgg16.py --data DIR --out runs/vgg16 [--epochs 12]
+    python benchmarks/vgg16.py --data DIR --out runs/vgg16 [--epochs 8] [--quick]
 
 Trains it from random weights on DIR/train (folders as for benchmarks/compression.py) and writes
 OUT/vgg16.pt, which benchmarks/latency_aware.py cuts with ``--project benchmarks/vgg16.yaml``.
@@ -18,8 +18,8 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from compressor.config import FolderSource, load_project
-from compressor.data import load_images
+from benchmarks.compression_setup import folder_images
+from compressor.config import load_project
 from compressor.files import atomic_path
 from compressor.training.batches import accuracy
 from compressor.training.recipe import Recipe
@@ -53,26 +53,22 @@ def main() -> None:
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder with train/<class>/* and test/<class>/*")
     add("--out", type=Path, required=True)
-    add("--epochs", type=int, default=12)
+    add("--quick", action="store_true", help="a few images of each folder")
+    add("--epochs", type=int, default=8)
     add("--lr", type=float, default=0.05)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     project = load_project(PROJECT)
     train, test = (
-        labelled(
-            load_images(
-                FolderSource(folder=(options.data / name).resolve()),
-                size=project.input.size,
-                cache=options.out / ".compress-cache",
-                root=options.out,
-            ),
-            project.input,
-        )
-        for name in ("train", "test")
+        labelled(folder_images(options, project, name), project.input) for name in ("train", "test")
     )
     torch.manual_seed(0)  # noqa: TID251 # PyTorch draws a new network's weights from it
     recipe = Recipe(
-        epochs=options.epochs, lr=options.lr, schedule="cosine", warm_up=1.0, distill=0.0
+        epochs=options.epochs,
+        lr=options.lr,
+        schedule="cosine",
+        warm_up=min(1.0, options.epochs / 8),
+        distill=0.0,
     )
     trained = retrain(half(), train, recipe=recipe, seed=0, device=torch.device("cpu")).model
     weights = options.out / "vgg16.pt"

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from benchmarks import compression, compression_methods, latency_aware
+from benchmarks import compression, compression_methods, latency_aware, vgg16
 from benchmarks.compression_methods import PEERS, Ask, Cut, fitted, maker
 from benchmarks.compression_setup import read_setup
 from benchmarks.compression_table import markdown, packed, paired, unpacked, wilson
@@ -279,10 +279,12 @@ def test_networks_chosen_by_time_are_measured_against_the_uniform_one(
 ) -> None:
     out = project / "latency-aware"
     # No layer's time is all gone. A tenth goes in many small steps, whatever the processor's are.
-    settings = ("--out", out, "--epochs", "1", "--shares", "0.1", "1.0", "--seconds", "0.2")
+    settings = ("--out", out, "--epochs", "1", "--shares", "0.1", "1.0", "--seconds", "0.2",
+        "--knapsack", "0.4")  # fmt: skip
     done = run(latency_aware.main, *settings)
     assert done.code == 0, done.stderr
-    uniform, aware = json.loads((out / "latency-aware.json").read_text())["rows"]
+    uniform, aware, by_macs = json.loads((out / "latency-aware.json").read_text())["rows"]
+    assert by_macs["macs_kept"] == pytest.approx(0.6, abs=0.01)
     assert uniform["macs_kept"] == pytest.approx(0.5, abs=0.01)
     assert "latency" not in uniform
     assert aware["macs_kept"] < 1.0
@@ -290,3 +292,18 @@ def test_networks_chosen_by_time_are_measured_against_the_uniform_one(
     assert 0.0 < low <= aware["latency"]["speedup"] <= high
     assert done.stdout.count("| latency-aware | 10% of layers' time |") == 1
     assert "left out: latency-aware, 1: a ratio of 1 cannot be reached" in done.stderr
+
+
+@pytest.mark.slow
+def test_the_network_of_unlike_layers_is_trained_and_its_weights_are_read_back(
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["script", "--data", project, "--out", tmp_path, "--quick", "--epochs", "1"]
+    monkeypatch.setattr(sys, "argv", [str(word) for word in words])
+    vgg16.main()
+    assert "test images, 1 epochs" in capsys.readouterr().out
+    network = vgg16.half()
+    network.load_state_dict(torch.load(tmp_path / "vgg16.pt", weights_only=True))
