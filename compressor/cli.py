@@ -35,7 +35,9 @@ UNDECIDED: Final = 4
 UNUSABLE_MODEL: Final = 5
 
 # What a disk says that is full, over its quota, limited or protected.
-_CANNOT_WRITE: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS}
+_NO_ROOM: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS}
+# Mended by the user as well: a file, or a link to nowhere, that is in the way.
+_IN_THE_WAY: Final = {errno.ENOTDIR}
 
 
 class _MainJob(click.Group):
@@ -161,14 +163,14 @@ def _explained() -> Iterator[None]:
     except KeyboardInterrupt:
         _stop("interrupted", INTERRUPTED)
     except OSError as error:
-        if error.errno not in _CANNOT_WRITE:
+        if error.errno in _NO_ROOM:
+            mend = "free some space, or give another folder with --run"
+        elif error.errno in _IN_THE_WAY:
+            mend = "move it away, or give another name"
+        else:
             raise
         place = f" to {error.filename}" if error.filename else ""
-        _stop(
-            f"cannot write{place}: {error.strerror}; free some space, or give another folder with "
-            "--run",
-            UNUSABLE_INPUT,
-        )
+        _stop(f"cannot write{place}: {error.strerror}; {mend}", UNUSABLE_INPUT)
     except tuple(_exit_codes()) as error:
         codes = (code for kind, code in _exit_codes().items() if isinstance(error, kind))
         _stop(str(error), next(codes))

@@ -1,11 +1,29 @@
 """Files that appear whole or not at all, and their digests. The bottom layer."""
 
+import errno
 import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder ``path`` and those above it, where they are not there.
+
+    Raises:
+        NotADirectoryError: something that is no folder has the name, such as a link to nowhere.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        above = (path, *path.parents)
+        taken = next((p for p in above if os.path.lexists(p) and not p.is_dir()), path)
+        kind = "a link that leads nowhere" if taken.is_symlink() else "a file"
+        raise NotADirectoryError(
+            errno.ENOTDIR, f"{kind} is where a folder should be", str(taken)
+        ) from error
 
 
 @contextmanager
@@ -15,7 +33,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     The content reaches the disk before the name does, so that neither a crash nor a full disk
     leaves a half-written file; on failure the temporary file is removed.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     os.close(handle)
     temporary = Path(name)

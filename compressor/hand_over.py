@@ -72,7 +72,6 @@ def hand_over(folder: Path, target: Path) -> HandedOver:
 def _copy(source: Path, path: Path, *, sha256: str) -> None:
     if path.exists() and (not path.is_file() or sha256_of(path) != sha256):
         raise RunError(f"{path} is there already, and something else; give another name with --to")
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         shutil.copyfile(source, temporary)
         # The copy is hashed, not the source: what was checked is what appears.

@@ -23,7 +23,7 @@ from compressor.config import (
     Source,
     TorchvisionSource,
 )
-from compressor.files import write_atomically
+from compressor.files import make_folder, write_atomically
 from compressor.ledger_file import (
     REMEDY,
     Entry,
@@ -190,7 +190,7 @@ def describe(use: Use) -> str:
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """One process at a time. The lock is a file of its own, for the ledger itself is replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with path.with_name(f".{path.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from compressor.files import make_folder
 from compressor.study.trials import Json, Trial
 
 SCHEMA_VERSION: Final = 1
@@ -119,7 +120,7 @@ class TrialLedger:
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path.parent)
         file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)

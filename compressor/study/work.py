@@ -10,7 +10,7 @@ from typing import Final
 
 import torch
 
-from compressor.files import digest
+from compressor.files import digest, make_folder
 from compressor.runs import write_answers
 from compressor.study.asking import ask, counted, dense_answers, top5
 from compressor.study.cuts import kept
@@ -128,7 +128,7 @@ def _alone(setup: Setup, trial: Trial) -> Iterator[None]:
 
     A byte of one file for each trial, so that the lock goes with the process that held it.
     """
-    setup.out.mkdir(parents=True, exist_ok=True)
+    make_folder(setup.out)
     file = os.open(setup.locks, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.lockf(file, fcntl.LOCK_EX, 1, int(trial.id[:15], 16))

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from compressor.files import atomic_path, digest, sha256_of, write_atomically
+from compressor.files import atomic_path, digest, make_folder, sha256_of, write_atomically
 
 
 def test_a_file_appears_with_its_whole_content(tmp_path: Path) -> None:
@@ -63,3 +63,21 @@ def test_a_digest_knows_where_its_parts_end() -> None:
 
 def test_text_and_its_utf8_bytes_have_one_digest() -> None:
     assert digest("é") == digest("é".encode())
+
+
+@pytest.mark.parametrize("name", ["taken", "taken/below", "taken/below/it"])
+def test_what_is_where_a_folder_should_be_is_named(tmp_path: Path, name: str) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    with pytest.raises(NotADirectoryError, match="a file is where a folder should be") as refused:
+        make_folder(tmp_path / name)
+    assert refused.value.filename == str(taken)
+    taken.unlink()
+    taken.symlink_to("nowhere")
+    with pytest.raises(NotADirectoryError, match="a link that leads nowhere") as refused:
+        make_folder(tmp_path / name)
+    assert refused.value.filename == str(taken)
+    taken.unlink()
+    make_folder(tmp_path / name)
+    make_folder(tmp_path / name)
+    assert (tmp_path / name).is_dir()

@@ -88,7 +88,9 @@ def project(command: Command, root: Path, tmp_path: Path) -> Callable[..., list[
     (folder / f"{module}.py").write_text(FACTORIES)
     text = (root / "compress.yaml").read_text().replace("npz: ", f"npz: {root}/")
     (folder / "compress.yaml").write_text(text)
-    (folder / ".compress-cache").symlink_to(root / ".compress-cache")
+    cache = root / ".compress-cache"
+    cache.mkdir(exist_ok=True)
+    (folder / ".compress-cache").symlink_to(cache)
     torch.save({"0.weight": torch.zeros(2)}, folder / "model.pt")
 
     def words(factory: str, weights: dict[str, torch.Tensor] | None = None) -> list[str]:
@@ -145,6 +147,17 @@ def test_a_network_that_does_not_take_the_images_is_told(
 ) -> None:
     said = refused(project(factory, weights), code=2)
     assert re.search(told, said), said
+
+
+def test_a_cache_that_leads_nowhere_is_told(
+    refused: Callable[..., str], project: Callable[..., list[str]], tmp_path: Path
+) -> None:
+    words = project("boxed", LINEAR)
+    cache = tmp_path / "home" / ".compress-cache"
+    cache.unlink()
+    cache.symlink_to("nowhere")
+    said = refused(words, code=2)
+    assert "nowhere" in said and "move it away" in said, said
 
 
 def test_another_number_of_classes_is_told_with_both(
