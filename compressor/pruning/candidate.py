@@ -24,7 +24,7 @@ from compressor.pruning.layer_times import LatencyTable
 from compressor.pruning.plain import PREPARATION_SHARE, in_time, plain
 from compressor.pruning.price import Budget, Price, price, shapes_of
 from compressor.pruning.surgery import cut, self_test
-from compressor.pruning.tracing import TraceError
+from compressor.pruning.tracing import TraceError, load
 
 COMPENSATION_BATCHES: Final = 4
 """Batches that removed channels are averaged over; the mean of a thousand images is known well."""
@@ -99,6 +99,8 @@ def prunable(
     Raises:
         TraceError: the network cannot be traced, or not within the limit.
     """
+    load()
+    cost(nn.Identity(), torch.zeros(1))  # the first count imports PyTorch's compiler: seconds too
     started = time.monotonic()
     with in_time(PREPARATION_SHARE * time_limit_s):
         made = plain(model, example)

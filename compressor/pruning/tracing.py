@@ -32,6 +32,11 @@ class TraceError(RuntimeError):
     """The network cannot be traced, so nothing of it can be pruned."""
 
 
+def load() -> None:
+    """Import torch-pruning: seconds that are not the network's. A forked process has it then."""
+    import torch_pruning  # noqa: F401, PLC0415
+
+
 def trace(
     model: nn.Module, example: Tensor, *, time_limit_s: float = TIME_LIMIT_S
 ) -> tuple[tuple[ChannelGroup, ...], tuple[LeftAlone, ...]]:
@@ -45,9 +50,7 @@ def trace(
     Raises:
         TraceError: the model cannot be traced, or not within the limit.
     """
-    # Seconds at import, which are not the network's; the forked process has it then.
-    import torch_pruning  # noqa: F401, PLC0415
-
+    load()
     return _traced(model, example, _raw_groups, time_limit_s=time_limit_s)
 
 

@@ -1,6 +1,9 @@
 """What takes too long is ended between two modules, and is nobody's failure."""
 
 import copy
+import subprocess
+import sys
+import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -108,3 +111,37 @@ def test_a_right_network_is_tried_once_with_two_images() -> None:
     model = chain(stem=conv(3, 8), mid=Do(counted), body=conv(8, 16))
     find(model, EXAMPLE, seed=0)
     assert seen == [2, 2]
+
+
+def test_the_network_has_its_time_when_libraries_are_loaded() -> None:
+    # They take seconds at their first use, and many more from a cold disk.
+    begun_with = """
+        import sys
+        from torch import nn, zeros
+        from compressor.pruning import candidate
+
+        heavy, seen = {"torch._dynamo", "torch_pruning"}, []
+
+        class Clock:
+            def __init__(self, limit_s):
+                seen.append(heavy & set(sys.modules))
+            def __enter__(self):
+                pass
+            def __exit__(self, *_):
+                seen.append(set(sys.modules))
+
+        assert not heavy & set(sys.modules), "what is asked has no answer here"
+        candidate.in_time = Clock
+        layers = nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1)
+        network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        found = candidate.prunable(network, zeros(2, 3, 8, 8), seed=0)
+        assert found.groups
+        assert seen[0] == heavy, seen[0]
+        late = set(sys.modules) - seen[1]
+        assert not {name for name in late if name.startswith(("torch", "PIL"))}, late
+    """
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(begun_with)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
