@@ -16,8 +16,8 @@ import torchvision
 from torch import Tensor, nn
 
 from benchmarks.gpu_settings import Settings
+from compressor.layer_latencies import entry, latency_table
 from compressor.pruning.candidate import Method, Prunable, propose, prunable
-from compressor.pruning.layer_times import LayerTimes
 from exporters.bench import Plan, Section, measure_on
 from exporters.efficiency import efficiency, remarks
 from exporters.intake import Intake, read_files
@@ -85,10 +85,7 @@ def _cut(name: str, settings: Settings, *, provider: Provider) -> Mapping[str, b
         align=_ALIGN,
         of="latency",
         compensate=False,
-        latencies={
-            layer: LayerTimes(dims=found.dims, widths=found.widths, us=found.us)
-            for layer, found in times.layers.items()
-        },
+        latencies=latency_table(entry(times)),
     )
     files["latency"] = _file(_proposed(dense, by_time, wanted=0.5), example)
     return files

@@ -29,10 +29,11 @@ from benchmarks.compression_setup import Setup, add_options, read_setup, recipe
 from benchmarks.machine import hardware, versions
 from compressor.config_search import Search
 from compressor.files import write_atomically
+from compressor.layer_latencies import entry, latency_table
 from compressor.pruning.allocation import UnreachableRatioError
 from compressor.pruning.candidate import Prunable, propose, prunable
 from compressor.pruning.cost import cost
-from compressor.pruning.layer_times import LatencyTable, LayerTimes
+from compressor.pruning.layer_times import LatencyTable
 from compressor.training.batches import accuracy
 from compressor.training.batchnorm import reestimate
 from compressor.training.retrain import retrain
@@ -99,17 +100,8 @@ def _layer_times(options: argparse.Namespace, dense: Prunable) -> LatencyTable:
         found = measure_layers(
             dense.model, dense.example, provider=CPU, batch=options.batch, seed=0
         )
-        layers = {name: asdict(layer) for name, layer in found.layers.items()}
-        write_atomically(file, json.dumps(layers, indent=1).encode())
-    known = json.loads(file.read_text(encoding="utf-8"))
-    return {
-        name: LayerTimes(
-            dims=tuple(layer["dims"]),
-            widths=tuple(tuple(widths) for widths in layer["widths"]),
-            us=tuple(layer["us"]),
-        )
-        for name, layer in known.items()
-    }
+        write_atomically(file, json.dumps(entry(found), indent=1).encode())
+    return latency_table(json.loads(file.read_text(encoding="utf-8")))
 
 
 def _row(

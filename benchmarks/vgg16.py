@@ -5,7 +5,7 @@
 Trains it from random weights on DIR/train (folders as for benchmarks/compression.py) and writes
 OUT/vgg16.pt, which benchmarks/latency_aware.py cuts with ``--project benchmarks/vgg16.yaml``.
 Simonyan & Zisserman 2015 (arXiv:1409.1556), table 1, column D, with batch normalisation and one
-linear layer, as it is used on CIFAR-10.
+linear layer, as it is used on CIFAR-10. Training that was interrupted goes on from its last epoch.
 """
 
 import argparse
@@ -70,10 +70,14 @@ def main() -> None:
         warm_up=min(1.0, options.epochs / 8),
         distill=0.0,
     )
-    trained = retrain(half(), train, recipe=recipe, seed=0, device=torch.device("cpu")).model
+    checkpoint = options.out / "vgg16.safetensors"
+    trained = retrain(
+        half(), train, recipe=recipe, seed=0, device=torch.device("cpu"), checkpoint=checkpoint
+    ).model
     weights = options.out / "vgg16.pt"
     with atomic_path(weights) as unfinished:
         torch.save(trained.state_dict(), unfinished)
+    checkpoint.unlink()
     right = accuracy(trained, test, device=torch.device("cpu"))
     print(f"{weights}: {right:.2%} of {len(test.labels):,} test images, {options.epochs} epochs")
 

@@ -16,7 +16,7 @@ from compressor.models import LoadedModel, load_model
 from compressor.pruning.allocation import ALLOCATIONS
 from compressor.pruning.importance import IMPORTANCES
 from compressor.pruning.outputs import ForwardError
-from compressor.pruning.plain import PREPARATION_SHARE, in_time, plain
+from compressor.pruning.plain import in_time, plain
 from compressor.resizing import answer_images_at, said_of, take_images_at
 from compressor.training.recipe import Recipe
 from compressor.training.schedules import Original
@@ -158,7 +158,7 @@ def read_network(
     watch.say(f"model: {model.source}")
     take_images_at(model.module, project.input)
     try:
-        with in_time(PREPARATION_SHARE * project.search.time_limit_s):
+        with in_time(project.search.time_limit_s):
             images = torch.zeros(2, *project.input.size)
             made = plain(model.module, images, output=project.model.output)
     except ForwardError as error:

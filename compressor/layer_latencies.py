@@ -15,7 +15,7 @@ from compressor.pruning.layer_times import LatencyTable, LayerTimes
 from compressor.pruning.plain import plain
 from compressor.runs import RunError, planned_before
 from compressor.watch import Watch
-from exporters.layer_latency import TABLE, measure_layers
+from exporters.layer_latency import TABLE, LayerTable, measure_layers
 
 ENTRY: Final = "layer_latencies"
 """Of the plan."""
@@ -57,6 +57,11 @@ def layer_latencies(
         batch=search.latency_batch,
         seed=seed,
     )
+    return entry(table)
+
+
+def entry(table: LayerTable) -> Mapping[str, Any]:
+    """What the plan says of these times, as JSON values."""
     return {ENTRY: TABLE.dump_python(table, mode="json")}
 
 

@@ -21,7 +21,7 @@ from compressor.pruning.importance import IMPORTANCES, scorable, score
 from compressor.pruning.importance.measured import few, laid_out, mean_loss
 from compressor.pruning.importance.subject import CPU
 from compressor.pruning.layer_times import LatencyTable
-from compressor.pruning.plain import PREPARATION_SHARE, in_time, plain
+from compressor.pruning.plain import in_time, plain
 from compressor.pruning.price import Budget, Price, price, shapes_of
 from compressor.pruning.surgery import cut, self_test
 from compressor.pruning.tracing import TraceError, load
@@ -102,7 +102,7 @@ def prunable(
     load()
     cost(nn.Identity(), torch.zeros(1))  # the first count imports PyTorch's compiler: seconds too
     started = time.monotonic()
-    with in_time(PREPARATION_SHARE * time_limit_s):
+    with in_time(time_limit_s):
         made = plain(model, example)
         model, replaced = with_plain_attention(made.model, example)
         counted = cost(model, example)

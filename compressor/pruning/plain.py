@@ -33,7 +33,7 @@ from compressor.pruning.outputs import Pick, answer, with_one_answer
 from compressor.pruning.tracing import TraceError
 from compressor.wording import few
 
-PREPARATION_SHARE: Final = 0.5
+_SHARE: Final = 0.5
 """Of ``search.time_limit_s``: where that does not do for a few forward passes, all of it would not
 do for finding channels."""
 
@@ -49,13 +49,13 @@ class Plain:
 
 
 @contextmanager
-def in_time(limit_s: float) -> Iterator[None]:
-    """The network's forward passes end within so many seconds.
+def in_time(time_limit_s: float) -> Iterator[None]:
+    """The network's forward passes end within ``_SHARE`` of so many seconds.
 
     Raises:
         TraceError: they do not.
     """
-    started = time.monotonic()
+    started, limit_s = time.monotonic(), _SHARE * time_limit_s
     try:
         with deadline(started + limit_s):
             yield
