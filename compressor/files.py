@@ -20,7 +20,7 @@ def make_folder(path: Path) -> None:
     except (FileExistsError, NotADirectoryError) as error:
         above = (path, *path.parents)
         taken = next((p for p in above if os.path.lexists(p) and not p.is_dir()), path)
-        kind = "a link that leads nowhere" if taken.is_symlink() else "a file"
+        kind = "a link to no folder" if taken.is_symlink() else "a file"
         raise NotADirectoryError(
             errno.ENOTDIR, f"{kind} is where a folder should be", str(taken)
         ) from error

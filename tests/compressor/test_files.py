@@ -74,7 +74,7 @@ def test_what_is_where_a_folder_should_be_is_named(tmp_path: Path, name: str) ->
     assert refused.value.filename == str(taken)
     taken.unlink()
     taken.symlink_to("nowhere")
-    with pytest.raises(NotADirectoryError, match="a link that leads nowhere") as refused:
+    with pytest.raises(NotADirectoryError, match="a link to no folder") as refused:
         make_folder(tmp_path / name)
     assert refused.value.filename == str(taken)
     taken.unlink()
