@@ -157,7 +157,7 @@ def test_a_cache_that_leads_nowhere_is_told(
     cache.unlink()
     cache.symlink_to("nowhere")
     said = refused(words, code=2)
-    assert "nowhere" in said and "move it away" in said, said
+    assert f"{cache}: a link to no folder is where a folder should be; move it away" in said
 
 
 def test_another_number_of_classes_is_told_with_both(
