@@ -72,11 +72,13 @@ def test_what_is_where_a_folder_should_be_is_named(tmp_path: Path, name: str) ->
     with pytest.raises(NotADirectoryError, match="a file is where a folder should be") as refused:
         make_folder(tmp_path / name)
     assert refused.value.filename == str(taken)
-    taken.unlink()
-    taken.symlink_to("nowhere")
-    with pytest.raises(NotADirectoryError, match="a link to no folder") as refused:
-        make_folder(tmp_path / name)
-    assert refused.value.filename == str(taken)
+    (tmp_path / "other").write_text("a file")
+    for target in ("nowhere", "other"):
+        taken.unlink()
+        taken.symlink_to(target)
+        with pytest.raises(NotADirectoryError, match="a link to no folder") as refused:
+            make_folder(tmp_path / name)
+        assert refused.value.filename == str(taken)
     taken.unlink()
     make_folder(tmp_path / name)
     make_folder(tmp_path / name)
