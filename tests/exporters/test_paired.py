@@ -6,46 +6,80 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from exporters import paired, timing
 from exporters.latency_statistics import p95_ratio, percentiles, ratio
 from exporters.paired import LEAST_BLOCKS, Budget, fastest, measure, warmed
 
 
-def busy(ms: float) -> Callable[[], None]:
-    """Takes at least so long, whatever else the machine does."""
+class Clock:
+    """Stands still but while a variant runs: what the machine does meanwhile has no part in it."""
 
-    def run() -> None:
-        end = time.perf_counter_ns() + ms * 1e6
-        while time.perf_counter_ns() < end:
-            pass
+    def __init__(self) -> None:
+        self.ns = 0
+        self.noise = np.random.default_rng(1)
 
-    return run
+    def perf_counter_ns(self) -> int:
+        return self.ns
+
+    def perf_counter(self) -> float:
+        return self.ns / 1e9
+
+    def thread_time_ns(self) -> int:
+        """Half of the time on the wall: the thread waits as long as it works."""
+        return self.ns // 2
+
+    def busy(self, ms: float, *, noise: float = 0.0) -> Callable[[], None]:
+        def run() -> None:
+            self.ns += int(ms * 1e6 * np.exp(noise * self.noise.standard_normal()))
+
+        return run
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    found = Clock()
+    for module in (paired, timing):
+        monkeypatch.setattr(module, "time", found)
+    return found
 
 
 def generator() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def test_a_planted_ratio_is_measured() -> None:
-    budget = Budget(seconds=0.4, warm_up_s=0.05)
-    series = measure({"a": busy(1.0), "b": busy(0.5)}, budget=budget, generator=generator())
-    assert series.times["a"].shape == series.times["b"].shape
-    assert len(series.times["a"]) >= LEAST_BLOCKS
-    assert ratio(series.times["a"], series.times["b"]) == pytest.approx(2.0, rel=0.2)
-    assert series.cpu_times["a"].shape == series.times["a"].shape
-
-
-def test_it_ends_when_the_ratio_is_known_and_not_before_the_runs_asked() -> None:
-    budget = Budget(seconds=60, half_width=10.0, least_runs=45, warm_up_s=0.05)
-    began = time.perf_counter()
-    series = measure({"a": busy(0.2), "b": busy(0.2)}, budget=budget, generator=generator())
+def test_a_planted_ratio_is_measured(clock: Clock) -> None:
+    runs = {"a": clock.busy(1.0, noise=0.3), "b": clock.busy(0.5, noise=0.3)}
+    series = measure(runs, budget=Budget(seconds=30), generator=generator())
     assert series.precise
-    assert series.times["a"].size >= 45
-    assert time.perf_counter() - began < 30
+    assert series.times["a"].shape == series.times["b"].shape == series.cpu_times["a"].shape
+    assert len(series.times["a"]) >= LEAST_BLOCKS
+    assert ratio(series.times["a"], series.times["b"]) == pytest.approx(2.0, rel=0.04)
+    assert series.cpu_times["a"] == pytest.approx(series.times["a"] / 2, abs=1e-5)
 
 
-def test_a_width_that_is_out_of_reach_is_said_to_be() -> None:
+def test_a_run_takes_the_time_that_the_wall_shows() -> None:
+    series = measure(
+        {"a": lambda: time.sleep(0.002)},
+        budget=Budget(seconds=0.2, warm_up_s=0.05),
+        generator=generator(),
+    )
+    assert series.times["a"].min() >= 2.0
+    assert series.cpu_times["a"].mean() < series.times["a"].mean()
+
+
+def test_it_ends_when_the_ratio_is_known_and_not_before_the_runs_asked(clock: Clock) -> None:
+    budget = Budget(seconds=60, half_width=10.0, least_runs=450, warm_up_s=0.05)
+    runs = {"a": clock.busy(0.2), "b": clock.busy(0.2)}
+    series = measure(runs, budget=budget, generator=generator())
+    assert series.precise
+    assert 450 <= series.times["a"].size < 500
+    assert clock.perf_counter() < 2
+
+
+def test_a_width_that_is_out_of_reach_is_said_to_be(clock: Clock) -> None:
     budget = Budget(seconds=0.1, half_width=1e-9, warm_up_s=0.05)
-    series = measure({"a": busy(0.2), "b": busy(0.2)}, budget=budget, generator=generator())
+    runs = {"a": clock.busy(0.2, noise=0.1), "b": clock.busy(0.2, noise=0.1)}
+    series = measure(runs, budget=budget, generator=generator())
     assert not series.precise
     assert len(series.times["a"]) >= LEAST_BLOCKS, "these are always finished"
 
@@ -68,27 +102,28 @@ def test_every_variant_has_its_turn_in_every_block_and_the_machine_is_looked_at(
     assert first == {"a", "b", "c"}, "the order is drawn anew for each block"
 
 
-def test_what_never_settles_is_told_as_unstable() -> None:
-    began = time.perf_counter()
-
+def test_what_never_settles_is_told_as_unstable(clock: Clock) -> None:
     def ever_slower() -> None:
-        busy(0.1 * 2 ** (10 * (time.perf_counter() - began)))()
+        clock.busy(0.1 * 2 ** (10 * clock.perf_counter()))()
 
     warmth = warmed(ever_slower, least_s=0.1)
     assert not warmth.stable
-    assert warmth.seconds < 10
+    assert 1 < warmth.seconds < 10
 
 
-def test_what_is_steady_is_warm_soon() -> None:
-    warmth = warmed(lambda: time.sleep(0.02), least_s=0.5)
+def test_what_is_steady_is_warm_soon(clock: Clock) -> None:
+    warmth = warmed(clock.busy(20.0, noise=0.01), least_s=0.5)
     assert warmth.stable
-    assert warmth.once_s == pytest.approx(0.02, rel=0.3)
+    assert warmth.once_s == pytest.approx(0.02, rel=0.03)
+    assert warmth.seconds < 0.7
 
 
-def test_the_faster_way_is_seen_at_a_glance() -> None:
-    times = fastest({"slow": busy(1.0), "fast": busy(0.3)}, seconds=0.1, generator=generator())
+def test_the_faster_way_is_seen_at_a_glance(clock: Clock) -> None:
+    runs = {"slow": clock.busy(1.0, noise=0.1), "fast": clock.busy(0.3, noise=0.1)}
+    times = fastest(runs, seconds=0.1, generator=generator())
     slow, fast = np.median(times, axis=0)
-    assert slow > fast
+    assert slow == pytest.approx(1.0, rel=0.1)
+    assert fast == pytest.approx(0.3, rel=0.1)
 
 
 def test_percentiles_are_given_where_the_runs_are_enough() -> None:
