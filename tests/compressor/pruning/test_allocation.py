@@ -173,7 +173,7 @@ def test_ten_layers_of_a_thousand_channels_are_allocated_in_seconds(allocation: 
     widths = (8, *[1000] * 10, 8)
     model, names = linears(*widths), [f"g{k}" for k in range(10)]
     groups = hidden_groups(*widths, names=names)
-    started = time.perf_counter()
+    started = time.process_time()
     found = kept(
         model,
         groups,
@@ -184,7 +184,7 @@ def test_ten_layers_of_a_thousand_channels_are_allocated_in_seconds(allocation: 
         alignment=Alignment(multiple=8),
         allocation=allocation,
     )
-    assert time.perf_counter() - started < 10.0
+    assert time.process_time() - started < 10.0
     share = params(cut(model, groups, found)) / params(model)
     assert abs(1.0 - share - 0.8) <= SHARE_TOLERANCE
     assert all(len(units) % 8 == 0 for units in found.values())

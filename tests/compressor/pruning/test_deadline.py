@@ -78,13 +78,13 @@ def _times_out(_: Tensor) -> Tensor:
 
 
 def test_a_network_too_slow_to_be_tried_is_refused_within_the_limit() -> None:
-    layers = {f"wait{k}": slow([], 0.1) for k in range(40)}
+    calls: list[int] = []
+    layers = {f"wait{k}": slow(calls, 0.1) for k in range(40)}
     model = classifier(8, stem=conv(3, 8), **layers, body=conv(8, 8))
     prunable(classifier(8, stem=conv(3, 8), body=conv(8, 8)), EXAMPLE, seed=0)  # loads libraries
-    started = time.monotonic()
     with pytest.raises(TraceError, match=r"forward passes.*larger search\.time_limit_s"):
         prunable(model, EXAMPLE, seed=0, time_limit_s=2.0)
-    assert time.monotonic() - started < 2.0
+    assert len(calls) <= 2.0 / 0.1
 
 
 def test_trial_cuts_end_with_the_time_and_what_was_not_tried_is_left_alone() -> None:

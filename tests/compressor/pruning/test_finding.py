@@ -36,7 +36,7 @@ def test_a_forward_that_does_not_end_is_refused_within_the_limit() -> None:
     started = time.monotonic()
     with pytest.raises(TraceError, match="did not end"):
         find(chain(stem=conv(3, 8), act=Do(for_ever)), EXAMPLE, seed=0, time_limit_s=2.0)
-    assert time.monotonic() - started < 20.0
+    assert time.monotonic() - started < 60.0
 
 
 def test_no_time_is_a_refusal() -> None:

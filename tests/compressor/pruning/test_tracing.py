@@ -132,7 +132,7 @@ def test_a_forward_that_does_not_end_is_given_up_at_the_time_limit() -> None:
     started = time.monotonic()
     said = refusal(chain(stem=conv(3, 8), act=Do(for_ever)), time_limit_s=1.0)
     assert "did not end within 1 s" in said
-    assert time.monotonic() - started < 20.0
+    assert time.monotonic() - started < 60.0
 
 
 class OwnsAThread:
