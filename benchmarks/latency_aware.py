@@ -16,12 +16,14 @@ run it on an idle machine. Results: OUT/latency-aware.json, and the table, print
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -31,7 +33,7 @@ from compressor.config_search import Search
 from compressor.files import write_atomically
 from compressor.layer_latencies import entry, latency_table
 from compressor.pruning.allocation import UnreachableRatioError
-from compressor.pruning.candidate import Prunable, propose, prunable
+from compressor.pruning.candidate import Method, Prunable, dense_scores, propose, prunable
 from compressor.pruning.cost import cost
 from compressor.pruning.layer_times import LatencyTable
 from compressor.training.batches import accuracy
@@ -48,6 +50,9 @@ AWARE: Final = "latency-aware"
 KNAPSACK: Final = "knapsack of multiply-adds"
 _DEVICE: Final = torch.device("cpu")
 
+Scores = Callable[[str], Mapping[str, Tensor]]
+"""Of the dense network's channels, by the name of an importance."""
+
 
 def main() -> None:
     """Make what is missing, measure, and write the table."""
@@ -56,13 +61,19 @@ def main() -> None:
     setup = read_setup(options)
     dense = prunable(setup.model.module, setup.examples(16), seed=0)
     table = _layer_times(options, dense)
+
+    @cache  # they are the same whatever is cut by them
+    def scores(importance: str) -> Mapping[str, Tensor]:
+        which = Method(importance=importance)
+        return dense_scores(dense, method=which, batches=setup.statistics, seed=0)
+
     asked = [(UNIFORM, share) for share in options.uniform]
     asked += [(AWARE, share) for share in options.shares]
     asked += [(KNAPSACK, share) for share in options.knapsack]
     made = []
     for name, share in asked:
         try:
-            made.append(_row(options, setup, dense, name, share, table=table))
+            made.append(_row(options, setup, dense, name, share, table=table, scores=scores))
         except UnreachableRatioError as error:  # past what the kernels' steps let go
             print(f"left out: {name}, {share:g}: {error}", file=sys.stderr)
     rows = [_timed(options, row) for row in made]
@@ -112,6 +123,7 @@ def _row(
     share: float,
     *,
     table: LatencyTable,
+    scores: Scores,
 ) -> dict[str, Any]:
     """One network: cut, retrained, exported and counted on the test images."""
     file = options.out / f"{name.replace(' ', '-')}-{share:g}.json"
@@ -123,17 +135,19 @@ def _row(
         KNAPSACK: Search(of="macs", allocation="knapsack"),
         AWARE: Search(of="latency", allocation="knapsack", latency_batch=options.batch),
     }
+    chosen = method(searches[name], latencies=table)
     made = propose(
         dense,
         None,
         ratio=share,
-        method=method(searches[name], latencies=table),
+        method=chosen,
         batches=setup.statistics,
         seed=0,
+        scores=scores(chosen.importance),
     )
     start = reestimate(made.model, setup.statistics.images)
-    chosen = recipe(epochs=options.epochs, lr=options.lr, distill=0.0)
-    trained = retrain(start, setup.train, recipe=chosen, seed=0, device=_DEVICE)
+    training = recipe(epochs=options.epochs, lr=options.lr, distill=0.0)
+    trained = retrain(start, setup.train, recipe=training, seed=0, device=_DEVICE)
     content, _ = to_onnx(trained.model, setup.examples(64), {})
     write_atomically(file.with_suffix(".onnx"), content)
     found = {

@@ -162,10 +162,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compression")
     rng = np.random.default_rng(0)
     images, labels = [], []
-    for name in ("train", "test"):
+    for name, count in (("train", 5), ("test", 10)):
         for label in range(CLASSES):
             (folder / name / f"c{label}").mkdir(parents=True)
-            for k in range(15):
+            for k in range(count):
                 pixels = rng.integers(20 * label, 20 * label + 60, (32, 32, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(folder / name / f"c{label}" / f"{k}.png")
                 images.append(pixels.transpose(2, 0, 1))
@@ -178,7 +178,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
     )
-    recipe = Recipe(epochs=8, lr=0.05, batch_size=32, augment=("flip",))
+    recipe = Recipe(epochs=16, lr=0.05, batch_size=32, augment=("flip",))
     cpu = torch.device("cpu")
     trained = retrain(network(), seen, recipe=recipe, seed=0, device=cpu).model
     torch.save(trained.state_dict(), folder / "weights.pt")
