@@ -18,11 +18,13 @@ from tests.pipeline.study_project import GRID, done, found, setup_of
 
 WAIT_S = 240.0
 
-SMALL = GRID.replace("  taylor: {importance: taylor, steps: 2}\n", "").replace(
-    ", scratch: [0.3]", ""
+SMALL = (
+    GRID.replace("  taylor: {importance: taylor, steps: 2}\n", "")
+    .replace("ratios: [0.3, 2x]", "ratios: [0.3]")
+    .replace(", scratch: [0.3]", "")
 )
-SMALL_TRIALS = 3 + 2 + 4 * 5
-"""As many as there are in ``GRID``, but for one method and the network from scratch."""
+SMALL_TRIALS = 3 + 2 + 2 * 5
+"""As many as there are in ``GRID``, but for a method, a ratio and the network from scratch."""
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +38,10 @@ def ray_is_missing() -> bool:
 
 
 ENGINES_HERE = [
-    "process",
+    ("process", "process"),
     pytest.param(
         "ray",
+        "serial",  # where one engine stopped another goes on
         marks=pytest.mark.skipif(ray_is_missing(), reason="Ray is not installed: compressor[ray]"),
     ),
 ]
@@ -98,17 +101,17 @@ def lines(ledger: Path) -> int:
     return len(ledger.read_bytes().splitlines()) - 1 if ledger.exists() else 0
 
 
-@pytest.mark.parametrize("engine", ENGINES_HERE)
+@pytest.mark.parametrize(("engine", "next_engine"), ENGINES_HERE)
 def test_a_study_survives_a_killed_worker_and_a_killed_driver(
-    engine: str, root: Path, tmp_path: Path, script: Path, reference: Ran
+    engine: str, next_engine: str, root: Path, tmp_path: Path, script: Path, reference: Ran
 ) -> None:
     (tmp_path / "study.yaml").write_text(
         f"project: {root / 'compress.yaml'}\n" + SMALL.replace("model.pt", str(root / "model.pt"))
     )
     ledger, log = tmp_path / "out" / "ledger.jsonl", tmp_path / "log"
     words = ["study", str(tmp_path / "study.yaml"), "--out", str(tmp_path / "out")]
-    words += ["--engine", engine, "--workers", "2"]
-    with started(script, words, log) as driver:
+    words += ["--workers", "2", "--engine"]
+    with started(script, [*words, engine], log) as driver:
         until(lambda: lines(ledger) >= 3 and workers(driver.pid), "trials in work")
         before = lines(ledger)
         os.kill(workers(driver.pid)[0], signal.SIGKILL)
@@ -120,7 +123,7 @@ def test_a_study_survives_a_killed_worker_and_a_killed_driver(
         kept = lines(ledger)
         assert 6 <= kept < SMALL_TRIALS
     until(lambda: not any(working(process) for process in below), "workers end with the driver")
-    with started(script, words, log) as driver:
+    with started(script, [*words, next_engine], log) as driver:
         assert driver.wait(timeout=WAIT_S) == 0, log.read_text()
     records = TrialLedger(path=ledger).read()
     assert found(records) == found(dict(reference.records))
