@@ -19,7 +19,7 @@ from compressor.cli import main
 from compressor.config import load_project
 from compressor.inputs import Job
 from policies import load_policy
-from tests.loaded_once import exported_once, loaded_once  # noqa: F401 # fixtures
+from tests.loaded_once import asked_once, exported_once, loaded_once  # noqa: F401 # fixtures
 from tests.pipeline.browsing import CHROMIUM, MISSING, started
 
 COLOURS = np.array([(165, 95, 95), (95, 165, 95), (95, 95, 165), (145, 145, 95)])
