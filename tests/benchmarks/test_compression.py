@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -127,17 +128,36 @@ def test_at_four_no_method_tries_larger_multiples(monkeypatch: pytest.MonkeyPatc
     assert maker("peer@4+distill")(ask).note == "(4, 2, 1)"
 
 
-def network() -> torch.nn.Module:
+EXAMPLE: Final = ROOT / "examples" / "cifar10"
+
+RESNET_8: Final = """
+from resnet20 import resnet20
+
+def resnet8(num_classes=10):
+    made = resnet20(num_classes)
+    for stage in (made.layer1, made.layer2, made.layer3):
+        del stage[1:]
+    return made
+"""
+"""The example's network with one block in each stage, which has all that is difficult in it."""
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> torch.nn.Module:
+    """A network as the project of these tests has it, with random weights."""
+    folder = tmp_path_factory.mktemp("network")
+    shutil.copyfile(EXAMPLE / "resnet20.py", folder / "resnet20.py")
+    (folder / "resnet8.py").write_text(RESNET_8)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        made = import_from(ROOT / "examples" / "cifar10", "resnet20").resnet20()
+        made = import_from(folder, "resnet8").resnet8()
     assert isinstance(made, torch.nn.Module)
     return made.eval()
 
 
-def test_a_network_is_rebuilt_from_the_tensors_of_a_smaller_one() -> None:
+def test_a_network_is_rebuilt_from_the_tensors_of_a_smaller_one(network: torch.nn.Module) -> None:
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    dense = prunable(network(), images, seed=0)
+    dense = prunable(network, images, seed=0)
     method = Method(of="macs", compensate=False)
     smaller = propose(dense, None, ratio=0.5, method=method, batches=(), seed=0).model
     rebuilt = fitted(dense.model, smaller.state_dict())
@@ -148,7 +168,7 @@ def test_a_network_is_rebuilt_from_the_tensors_of_a_smaller_one() -> None:
 
 
 def test_a_project_that_resizes_its_images_is_refused(tmp_path: Path) -> None:
-    text = (ROOT / "examples" / "cifar10" / "compress.yaml").read_text()
+    text = (EXAMPLE / "compress.yaml").read_text()
     (tmp_path / "compress.yaml").write_text(
         text.replace("size: [3, 32, 32]", "size: [3, 32, 32], resize: [48, 48]")
     )
@@ -157,9 +177,15 @@ def test_a_project_that_resizes_its_images_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(tmp_path_factory: pytest.TempPathFactory, network: torch.nn.Module) -> Path:
     """Folders of noise that is a class by its brightness, and a network that can tell some."""
     folder = tmp_path_factory.mktemp("compression")
+    shutil.copyfile(EXAMPLE / "resnet20.py", folder / "resnet20.py")
+    (folder / "resnet8.py").write_text(RESNET_8)
+    settings = (EXAMPLE / "compress.yaml").read_text()
+    assert "resnet20:resnet20" in settings
+    settings = settings.replace("resnet20:resnet20", "resnet8:resnet8")
+    (folder / "compress.yaml").write_text(settings)
     rng = np.random.default_rng(0)
     images, labels = [], []
     for name, count in (("train", 5), ("test", 10)):
@@ -180,7 +206,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     recipe = Recipe(epochs=16, lr=0.05, batch_size=32, augment=("flip",))
     cpu = torch.device("cpu")
-    trained = retrain(network(), seen, recipe=recipe, seed=0, device=cpu).model
+    trained = retrain(network, seen, recipe=recipe, seed=0, device=cpu).model
     torch.save(trained.state_dict(), folder / "weights.pt")
     return folder
 
@@ -200,7 +226,8 @@ def run(
     """Run a script of benchmarks/ in this process, quick and with the project's data."""
 
     def done(main: Callable[[], None], *more: object) -> Done:
-        words = ["script", "--data", project, "--weights", project / "weights.pt", "--quick", *more]
+        words = ["script", "--project", project / "compress.yaml", "--data", project, "--weights",
+            project / "weights.pt", "--quick", *more]  # fmt: skip
         monkeypatch.setattr(sys, "argv", [str(word) for word in words])
         code: object = 0
         try:
