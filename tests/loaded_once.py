@@ -52,23 +52,25 @@ def read_translations_once(patch: pytest.MonkeyPatch) -> Callable[..., object]:
     return from_torchlib
 
 
-@pytest.fixture(scope="session", autouse=True)
-def exported_once() -> Iterator[None]:
-    """The graph of a network that was exported before, weight by weight the same, is taken again.
+# Known to all modules of tests that take part, and to no other: these show that the exporter gives
+# the same bytes every time, and that what must be measured anew is.
+_GRAPHS: dict[str, bytes] = {}
+_ANSWERS: dict[object, subprocess.CompletedProcess[str]] = {}
 
-    That an export gives the same bytes every time is what the tests of the exporter show.
-    """
-    graphs: dict[str, bytes] = {}
+
+@pytest.fixture(scope="module", autouse=True)
+def exported_once() -> Iterator[None]:
+    """The graph of a network with the same weights that was exported before is taken again."""
     trace, convert = exporters.onnx._trace, exporters.onnx._convert
 
     def converted(pair: Tensor, network: nn.Module) -> ModelProto:
         key = _digest(network, pair)
         if key is None:
             return convert(trace(network, pair), network)
-        if key not in graphs:
-            graphs[key] = convert(trace(network, pair), network).SerializeToString()
+        if key not in _GRAPHS:
+            _GRAPHS[key] = convert(trace(network, pair), network).SerializeToString()
         graph = ModelProto()
-        graph.ParseFromString(graphs[key])
+        graph.ParseFromString(_GRAPHS[key])
         return graph
 
     with pytest.MonkeyPatch.context() as patch:
@@ -87,29 +89,25 @@ def _digest(network: nn.Module, pair: Tensor) -> str | None:
     return hashlib.sha256(content.getvalue()).hexdigest()
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def asked_once() -> Iterator[None]:
-    """Providers are tried once in each environment, and each pair of files is timed once.
-
-    That it is measured anew where it must be is what the tests of these modules show.
-    """
-    known: dict[object, subprocess.CompletedProcess[str]] = {}
+    """Providers are tried once in each environment, and each pair of files is timed once."""
 
     def tried(module: str, name: str, *, timeout_s: float) -> subprocess.CompletedProcess[str]:
         environ = {k: v for k, v in os.environ.items() if k != "PYTEST_CURRENT_TEST"}
         key = (module, name, frozenset(environ.items()))
-        if key not in known:
-            known[key] = run_module(module, name, timeout_s=timeout_s)
-        return known[key]
+        if key not in _ANSWERS:
+            _ANSWERS[key] = run_module(module, name, timeout_s=timeout_s)
+        return _ANSWERS[key]
 
     def timed(module: str, *, stdin: str, timeout_s: float) -> subprocess.CompletedProcess[str]:
         key = _files_read(stdin)
-        if key is None or key not in known:
+        if key is None or key not in _ANSWERS:
             done = run_module(module, stdin=stdin, timeout_s=timeout_s)
             if key is None or done.returncode != 0:
                 return done
-            known[key] = done
-        return known[key]
+            _ANSWERS[key] = done
+        return _ANSWERS[key]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporters.providers, "run_module", tried)
